@@ -1,0 +1,367 @@
+// Headers and trailers. `Headers` is a list an author makes (for fetch and reply). `HeaderMap` is a live map of a stream: read from the host once,
+// in one crossing, and written back name by name, only where the author changed something.
+import { MapType, Status, addValue, getPairs, removeValue, replaceValue } from "./runtime/abi";
+import { at, begin, lowerCase, out, putText, receiveManaged, takeReceived, textOf } from "./runtime/memory";
+import { cursor, find, named, next, start } from "./runtime/wire";
+import { Level, write } from "./log";
+
+/** Whether a header name is a token (RFC 9110 5.1); a leading ":" is for pseudo headers. */
+export function validName(name: string): bool {
+  const length = name.length;
+  for (let i = 0; i < length; i++) {
+    const c = name.charCodeAt(i);
+    if (c - 97 < 26 && c >= 97) continue; // a-z
+    if (c >= 48 && c <= 57) continue;
+    if (c >= 65 && c <= 90) continue;
+    if (c == 45 || c == 95 || c == 46) continue; // - _ .
+    if (c == 58 && i == 0 && length > 1) continue;
+    if (c == 33 || (c >= 35 && c <= 39) || c == 42 || c == 43 || c == 94 || c == 96 || c == 124 || c == 126) continue;
+    return false;
+  }
+  return length > 0;
+}
+
+/** Whether a header value can be sent: no CR, LF or NUL, which Envoy 1.40 writes to the wire as they are. */
+export function validValue(value: string): bool {
+  const length = value.length;
+  for (let i = 0; i < length; i++) {
+    const c = value.charCodeAt(i);
+    if (c == 13 || c == 10 || c == 0) return false;
+  }
+  return true;
+}
+
+/**
+ * A list of headers, in order; a name may occur several times. Names are compared without regard to case.
+ * @example
+ * const headers = new Headers().set("content-type", "application/json").append("set-cookie", "a=1");
+ */
+export class Headers {
+  /** @internal */ names: string[] = [];
+  /** @internal */ values: string[] = [];
+
+  get length(): i32 {
+    return this.names.length;
+  }
+
+  /** The first value of `name`, or null. */
+  get(name: string): string | null {
+    const i = this.indexOf(name);
+    return i < 0 ? null : this.values[i];
+  }
+
+  has(name: string): bool {
+    return this.indexOf(name) >= 0;
+  }
+
+  /** Replaces every `name` by one. A name or value that HTTP does not allow is left out, with an error in the log. */
+  set(name: string, value: string): Headers {
+    this.delete(name);
+    return this.append(name, value);
+  }
+
+  /** Adds one more `name`. */
+  append(name: string, value: string): Headers {
+    if (!validName(name) || !validValue(value)) {
+      write(Level.Error, "header \"" + name + "\" left out: its name or value is not allowed in HTTP");
+      return this;
+    }
+    this.names.push(lowerCase(name));
+    this.values.push(value);
+    return this;
+  }
+
+  delete(name: string): Headers {
+    for (let i = this.indexOf(name); i >= 0; i = this.indexOf(name)) {
+      this.names.splice(i, 1);
+      this.values.splice(i, 1);
+    }
+    return this;
+  }
+
+  private indexOf(name: string): i32 {
+    return this.names.indexOf(lowerCase(name));
+  }
+}
+
+/** Names an author may not change in a way that would make Envoy answer 404 or 503, or send a message with wrong framing. */
+function refusal(map: i32, name: string, value: string | null, append: bool): string | null {
+  if (name.charCodeAt(0) == 58) {
+    if (map == MapType.RequestTrailers || map == MapType.ResponseTrailers) return "trailers have no pseudo headers";
+    if (value === null) return "a pseudo header cannot be deleted";
+    if (append) return "a pseudo header has one value: use set";
+    if (map == MapType.ResponseHeaders) {
+      if (name != ":status") return "a response has no such pseudo header";
+      return validStatus(value) ? null : "a status is a number from 200 to 599";
+    }
+    if (name == ":path") return value.startsWith("/") || value == "*" ? null : "a path starts with \"/\"";
+    if (name == ":method") return validName(value) && value.charCodeAt(0) != 58 ? null : "not a method";
+    if (name == ":authority") return value.length > 0 ? null : "the host cannot be empty";
+    if (name == ":scheme") return value == "http" || value == "https" ? null : "a scheme is http or https";
+    return "a request has no such pseudo header";
+  }
+  if (value === null) return name == "x-forwarded-proto" && map == MapType.RequestHeaders ? "Envoy 1.40 answers 404 without it" : null;
+  if (name == "content-length" || name == "transfer-encoding") return "Envoy and the SDK frame the message";
+  return null;
+}
+
+/** @internal The number in `:status`, 0 where it is none. */
+export function statusOf(value: string): i32 {
+  let status = 0;
+  for (let i = 0; i < value.length; i++) {
+    const digit = value.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) return 0;
+    status = status * 10 + digit;
+  }
+  return status;
+}
+
+function validStatus(value: string): bool {
+  const status = statusOf(value);
+  return value.length == 3 && status >= 200 && status < 600;
+}
+
+/** A header of a message: name in lower case, value as text. */
+export class Header {
+  constructor(
+    public name: string,
+    public value: string,
+  ) {}
+}
+
+/**
+ * The headers (or trailers) of a request or response as Envoy holds them.
+ *
+ * Reads work for the whole life of the stream (after the headers were sent on, from a copy). Writes work until the headers are sent on;
+ * later they do nothing, return false and say so in the log. Names are compared without regard to case.
+ */
+export class HeaderMap {
+  /** @internal */ pairs: ArrayBuffer | null = null;
+  /** @internal Whether the host still has the map at hand, and takes changes. */ live: bool = true;
+
+  /** @internal */
+  constructor(/** @internal */ public map: i32) {}
+
+  /** The first value of `name`, or null where there is none. */
+  get(name: string): string | null {
+    return find(this.load(), name) ? textOf(cursor.value, cursor.valueSize) : null;
+  }
+
+  /** Every value of `name`, in order. */
+  getAll(name: string): string[] {
+    const found: string[] = [];
+    const pairs = this.load();
+    start(pairs);
+    while (next()) {
+      // Memory of `pairs` does not move; the cursor survives the allocation of the text.
+      if (named(name)) found.push(textOf(cursor.value, cursor.valueSize));
+    }
+    return found;
+  }
+
+  /** The first value of `name` as bytes: for values that are not UTF-8. */
+  getBytes(name: string): Uint8Array | null {
+    if (!find(this.load(), name)) return null;
+    const bytes = new Uint8Array(<i32>cursor.valueSize);
+    memory.copy(bytes.dataStart, cursor.value, cursor.valueSize);
+    return bytes;
+  }
+
+  has(name: string): bool {
+    return find(this.load(), name);
+  }
+
+  /** How many headers there are, pseudo headers included. */
+  get length(): i32 {
+    start(this.load());
+    return cursor.left;
+  }
+
+  /** All headers in Envoy's order: pseudo headers first. */
+  entries(): Header[] {
+    const list: Header[] = [];
+    start(this.load());
+    while (next()) {
+      const name = textOf(cursor.name, cursor.nameSize);
+      list.push(new Header(name, textOf(cursor.value, cursor.valueSize)));
+    }
+    return list;
+  }
+
+  /** The named headers (all their values) as a list, to hand to `fetch` or `reply`. Names that are not there are left out. */
+  pick(names: string[]): Headers {
+    const list = new Headers();
+    const pairs = this.load();
+    for (let i = 0; i < names.length; i++) {
+      start(pairs);
+      while (next()) {
+        if (!named(names[i])) continue;
+        list.names.push(textOf(cursor.name, cursor.nameSize));
+        list.values.push(textOf(cursor.value, cursor.valueSize));
+      }
+    }
+    return list;
+  }
+
+  /** Replaces every `name` by one with this value. False (and an error in the log) where that is not allowed or too late. */
+  set(name: string, value: string): bool {
+    return this.change(name, value, false);
+  }
+
+  /** Adds one more `name`; Envoy joins values of its own single-valued headers with ",". */
+  append(name: string, value: string): bool {
+    return this.change(name, value, true);
+  }
+
+  delete(name: string): bool {
+    return this.change(name, null, false);
+  }
+
+  private change(given: string, value: string | null, append: bool): bool {
+    if (!validName(given) || (value !== null && !validValue(value))) return this.refuse(given, "its name or value is not allowed in HTTP");
+    let name = given;
+    if (name.length == 4 && lowerCase(name) == "host") name = ":authority";
+    const first = name.charCodeAt(0) | 32;
+    if (first == 58 || first == 99 || first == 116 || first == 120) {
+      // Only names that begin with ":", c, t or x can be refused.
+      name = lowerCase(name);
+      const why = refusal(this.map, name, value, append);
+      if (why !== null) return this.refuse(name, why);
+    }
+    if (!this.live) return this.refuse(name, "the headers were sent on already");
+    begin();
+    const nameSize = putText(name);
+    let status: i32;
+    if (value === null) {
+      status = removeValue(this.map, at(0), nameSize);
+    } else {
+      const valueSize = putText(value);
+      status = append ? addValue(this.map, at(0), nameSize, at(nameSize), valueSize) : replaceValue(this.map, at(0), nameSize, at(nameSize), valueSize);
+    }
+    if (status != Status.Ok) return this.refuse(name, "Envoy does not have them at hand here");
+    this.follow(name, value, append);
+    return true;
+  }
+
+  /** @internal Sets a header past the rules above: content-length after a body was replaced. */
+  force(name: string, value: string | null): void {
+    begin();
+    const nameSize = putText(name);
+    if (value === null) {
+      removeValue(this.map, at(0), nameSize);
+    } else {
+      const valueSize = putText(value);
+      replaceValue(this.map, at(0), nameSize, at(nameSize), valueSize);
+    }
+    this.follow(name, value, false);
+  }
+
+  private refuse(name: string, why: string): bool {
+    write(Level.Error, "header \"" + name + "\" not changed: " + why);
+    return false;
+  }
+
+  /** @internal The copy of the map, read from the host the first time. */
+  load(): ArrayBuffer {
+    const edits = this.edits;
+    const pairs = this.pairs;
+    if (pairs !== null) {
+      if (edits === null) return pairs;
+      const edited = edits.apply(pairs);
+      this.pairs = edited;
+      this.edits = null;
+      return edited;
+    }
+    receiveManaged();
+    if (this.live) getPairs(this.map, out, out + 4);
+    const fresh = takeReceived();
+    this.pairs = fresh;
+    return fresh;
+  }
+
+  // ---- The copy follows the author's changes without another crossing.
+
+  private edits: Edit | null = null;
+
+  private follow(name: string, value: string | null, append: bool): void {
+    const pairs = this.pairs;
+    if (pairs === null) return;
+    if (append && !startsNew(name) && this.has(name)) {
+      // Whether Envoy joins the values or keeps both depends on its table of inline headers: read the map again when needed.
+      this.pairs = null;
+      this.edits = null;
+      return;
+    }
+    this.edits = new Edit(name, value, append, this.edits);
+  }
+}
+
+/** Whether another value of `name` is always an entry of its own: true of the names Envoy does not know. */
+function startsNew(name: string): bool {
+  return name.startsWith("x-") && !name.startsWith("x-envoy-") && !name.startsWith("x-forwarded-") && name != "x-request-id" && name != "x-client-trace-id";
+}
+
+/** A change made since the copy was read; applied to it when somebody reads again. */
+class Edit {
+  constructor(
+    public name: string,
+    public value: string | null,
+    public append: bool,
+    public before: Edit | null,
+  ) {}
+
+  apply(pairs: ArrayBuffer): ArrayBuffer {
+    const before = this.before;
+    return rewritten(before === null ? pairs : before.apply(pairs), this.name, this.value, this.append);
+  }
+}
+
+/** The list with every `name` taken out (not for an append) and, when set, put at the end of its group. A read after a write is rare, so this is plain. */
+function rewritten(pairs: ArrayBuffer, name: string, value: string | null, append: bool): ArrayBuffer {
+  let kept = 0;
+  let size: usize = 4;
+  start(pairs);
+  while (next()) {
+    if (!append && named(name)) continue;
+    kept++;
+    size += 8 + cursor.nameSize + 1 + cursor.valueSize + 1;
+  }
+  begin();
+  let nameSize: usize = 0;
+  let valueSize: usize = 0;
+  let count = kept;
+  if (value !== null) {
+    nameSize = putText(lowerCase(name));
+    valueSize = putText(value);
+    size += 8 + nameSize + 1 + valueSize + 1;
+    count++;
+  }
+  const list = new ArrayBuffer(<i32>size);
+  const base = changetype<usize>(list);
+  store<i32>(base, count);
+  let sizes = base + 4;
+  let to = sizes + (<usize>count << 3);
+  let pending = value !== null;
+  const pseudo = name.charCodeAt(0) == 58;
+  start(pairs);
+  while (next()) {
+    if (!append && named(name)) continue;
+    if (pending && pseudo && load<u8>(cursor.name) != 58) {
+      to = putPair(sizes, to, at(0), nameSize, at(nameSize), valueSize);
+      sizes += 8;
+      pending = false;
+    }
+    to = putPair(sizes, to, cursor.name, cursor.nameSize, cursor.value, cursor.valueSize);
+    sizes += 8;
+  }
+  if (pending) putPair(sizes, to, at(0), nameSize, at(nameSize), valueSize);
+  return list;
+}
+
+function putPair(sizes: usize, to: usize, name: usize, nameSize: usize, value: usize, valueSize: usize): usize {
+  store<u32>(sizes, <u32>nameSize);
+  store<u32>(sizes, <u32>valueSize, 4);
+  memory.copy(to, name, nameSize);
+  memory.copy(to + nameSize + 1, value, valueSize);
+  return to + nameSize + 1 + valueSize + 1;
+}

@@ -1,0 +1,9 @@
+// The public surface of the SDK. What is not here is not promised.
+export { Body } from "./body";
+export { FetchRequest, FetchResponse } from "./fetch";
+export { DataStatus, Duration, Filter, HeadersStatus, NoConfig, OnError, StreamFilter, TrailersStatus, cluster, filter, oneOf, range, required } from "./filter";
+export { Header, HeaderMap, Headers } from "./headers";
+export { Json, JsonType } from "./json";
+export { Level, log } from "./log";
+export { Request, Response } from "./message";
+export { Stream } from "./stream";

@@ -1,0 +1,130 @@
+// Drives the AssemblyScript compiler as a library: sources in (every one of them through `read`), Binaryen module and diagnostics out.
+import * as assemblyscript from "assemblyscript";
+import { libraryFiles } from "assemblyscript/asc";
+import binaryen from "assemblyscript/binaryen";
+import type { Module } from "./ir.js";
+
+/** A compiler message with its place in a source file. Lines and columns count from 1. */
+export interface Diagnostic {
+  severity: "error" | "warning";
+  code: string;
+  message: string;
+  file?: string;
+  line?: number;
+  column?: number;
+  /** Characters to underline. */
+  length?: number;
+}
+
+export interface AscInput {
+  /** Path of the entry file without its extension, as `read` knows it. */
+  entry: string;
+  /** The text of a source by its internal path ("dir/file", "~lib/envoyscript-sdk/index"), or null. */
+  read(path: string): string | null;
+  /** Linear memory limit in 64 KiB pages. */
+  maximumPages: number;
+  stackSize: number;
+  optimizeLevel: number;
+  shrinkLevel: number;
+  aliases: Record<string, string>;
+}
+
+export interface AscOutput {
+  module?: Module;
+  diagnostics: Diagnostic[];
+}
+
+const LIBRARY = "~lib/";
+
+/** Compiles to an unoptimised Binaryen module that still has its debug locations. */
+export function compile(input: AscInput): AscOutput {
+  const asc = assemblyscript as unknown as Asc;
+  const options = asc.newOptions();
+  asc.setTarget(options, 0);
+  asc.setRuntime(options, 2);
+  asc.setExportMemory(options, true);
+  asc.setMaximumMemory(options, input.maximumPages);
+  asc.setStackSize(options, input.stackSize);
+  asc.setExportStart(options, "_initialize");
+  asc.setSourceMap(options, true);
+  asc.setDebugInfo(options, true);
+  asc.setOptimizeLevelHints(options, input.optimizeLevel, input.shrinkLevel);
+  for (const [name, target] of Object.entries(input.aliases)) asc.addGlobalAlias(options, name, target);
+  const program = asc.newProgram(options);
+
+  for (const [path, text] of Object.entries(libraryFiles as Record<string, string>)) {
+    if (!path.includes("/")) asc.parse(program, text, `${LIBRARY}${path}.ts`, false);
+  }
+  asc.parse(program, (libraryFiles as Record<string, string>)["rt/index-incremental"]!, `${LIBRARY}rt/index-incremental.ts`, true);
+  asc.parse(program, input.read(input.entry) ?? "", `${input.entry}.ts`, true);
+  for (let path = asc.nextFile(program); path != null; path = asc.nextFile(program)) {
+    const found = resolve(path, input.read);
+    asc.parse(program, found?.text ?? null, found?.path ?? `${path}.ts`, false);
+  }
+  let diagnostics = drain(asc, program);
+  if (diagnostics.some((d) => d.severity === "error")) return { diagnostics };
+  asc.initializeProgram(program);
+  const compiled = asc.compile(program);
+  diagnostics = diagnostics.concat(drain(asc, program));
+  const module = (binaryen as unknown as { wrapModule(ref: unknown): Module }).wrapModule(asc.getBinaryenModuleRef(compiled));
+  if (diagnostics.some((d) => d.severity === "error")) {
+    module.dispose();
+    return { diagnostics };
+  }
+  return { module, diagnostics };
+}
+
+function resolve(path: string, read: AscInput["read"]): { text: string; path: string } | undefined {
+  const files = libraryFiles as Record<string, string>;
+  for (const candidate of [path, `${path}/index`]) {
+    const library = candidate.startsWith(LIBRARY) ? files[candidate.slice(LIBRARY.length)] : undefined;
+    const text = library ?? read(candidate);
+    if (text != null) return { text, path: `${candidate}.ts` };
+  }
+  return undefined;
+}
+
+function drain(asc: Asc, program: unknown): Diagnostic[] {
+  const list: Diagnostic[] = [];
+  for (let d = asc.nextDiagnostic(program); d != null; d = asc.nextDiagnostic(program)) {
+    // Categories: 0 pedantic, 1 info, 2 warning, 3 error.
+    if (d.category < 2) continue;
+    const source = d.range?.source;
+    list.push({
+      severity: d.category === 3 ? "error" : "warning",
+      code: `AS${d.code}`,
+      message: d.message,
+      ...(source && d.range
+        ? { file: source.normalizedPath, line: source.lineAt(d.range.start), column: source.columnAt(), length: Math.max(1, d.range.end - d.range.start) }
+        : {}),
+    });
+  }
+  return list;
+}
+
+/** The part of the compiler's C-style API that is used here; its own typings are those of its AssemblyScript build. */
+interface Asc {
+  newOptions(): unknown;
+  setTarget(o: unknown, v: number): void;
+  setRuntime(o: unknown, v: number): void;
+  setExportMemory(o: unknown, v: boolean): void;
+  setMaximumMemory(o: unknown, v: number): void;
+  setStackSize(o: unknown, v: number): void;
+  setExportStart(o: unknown, v: string): void;
+  setSourceMap(o: unknown, v: boolean): void;
+  setDebugInfo(o: unknown, v: boolean): void;
+  setOptimizeLevelHints(o: unknown, a: number, b: number): void;
+  addGlobalAlias(o: unknown, alias: string, name: string): void;
+  newProgram(o: unknown): unknown;
+  parse(p: unknown, text: string | null, path: string, entry: boolean): void;
+  nextFile(p: unknown): string | null;
+  nextDiagnostic(p: unknown): {
+    code: number;
+    category: number;
+    message: string;
+    range: { start: number; end: number; source: { normalizedPath: string; lineAt(position: number): number; columnAt(): number } } | null;
+  } | null;
+  initializeProgram(p: unknown): void;
+  compile(p: unknown): unknown;
+  getBinaryenModuleRef(m: unknown): unknown;
+}

@@ -1,0 +1,210 @@
+// Reading the WebAssembly binary format: sections, names of imports and exports, function bodies, and as much of the instructions as it takes to find some.
+
+export interface Section {
+  id: number;
+  /** First byte of the contents. */
+  start: number;
+  end: number;
+}
+
+class Reader {
+  constructor(
+    readonly bytes: Uint8Array,
+    public at: number,
+  ) {}
+
+  u8(): number {
+    const value = this.bytes[this.at++];
+    if (value === undefined) throw new Error("the module ends too early");
+    return value;
+  }
+
+  u32(): number {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = this.u8();
+      value |= (byte & 127) << shift;
+      if (!(byte & 128)) return value >>> 0;
+    }
+  }
+
+  /** Skips a LEB128 of any size. */
+  leb(): void {
+    while (this.u8() & 128);
+  }
+
+  text(): string {
+    const size = this.u32();
+    const value = new TextDecoder().decode(this.bytes.subarray(this.at, this.at + size));
+    this.at += size;
+    return value;
+  }
+}
+
+export function sections(bytes: Uint8Array): Section[] {
+  const list: Section[] = [];
+  const r = new Reader(bytes, 8);
+  while (r.at < bytes.length) {
+    const id = r.u8();
+    const size = r.u32();
+    list.push({ id, start: r.at, end: r.at + size });
+    r.at += size;
+  }
+  return list;
+}
+
+export interface Signature {
+  params: string[];
+  results: string[];
+}
+
+export interface Interface {
+  imports: { module: string; name: string; kind: string; signature?: Signature }[];
+  exports: { name: string; kind: string; signature?: Signature }[];
+  hasStart: boolean;
+}
+
+const TYPES: Record<number, string> = { 0x7f: "i32", 0x7e: "i64", 0x7d: "f32", 0x7c: "f64", 0x7b: "v128" };
+const KINDS = ["function", "table", "memory", "global", "tag"];
+
+/** Imports and exports with their function types. */
+export function readInterface(bytes: Uint8Array): Interface {
+  const types: Signature[] = [];
+  const functions: number[] = [];
+  const found: Interface = { imports: [], exports: [], hasStart: false };
+  for (const section of sections(bytes)) {
+    const r = new Reader(bytes, section.start);
+    if (section.id === 1) {
+      for (let n = r.u32(); n > 0; n--) {
+        r.u8();
+        const list = () => Array.from({ length: r.u32() }, () => TYPES[r.u8()] ?? "?");
+        types.push({ params: list(), results: list() });
+      }
+    } else if (section.id === 2) {
+      for (let n = r.u32(); n > 0; n--) {
+        const module = r.text();
+        const name = r.text();
+        const kind = r.u8();
+        if (kind === 0) {
+          const type = r.u32();
+          functions.push(type);
+          found.imports.push({ module, name, kind: "function", signature: types[type]! });
+          continue;
+        }
+        found.imports.push({ module, name, kind: KINDS[kind] ?? "?" });
+        if (kind === 1) {
+          r.u8();
+          limits(r);
+        } else if (kind === 2) limits(r);
+        else {
+          r.u8();
+          r.u8();
+        }
+      }
+    } else if (section.id === 3) {
+      for (let n = r.u32(); n > 0; n--) functions.push(r.u32());
+    } else if (section.id === 7) {
+      for (let n = r.u32(); n > 0; n--) {
+        const name = r.text();
+        const kind = r.u8();
+        const index = r.u32();
+        found.exports.push({ name, kind: KINDS[kind] ?? "?", ...(kind === 0 ? { signature: types[functions[index]!]! } : {}) });
+      }
+    } else if (section.id === 8) found.hasStart = true;
+  }
+  return found;
+}
+
+function limits(r: Reader): void {
+  const flags = r.u8();
+  r.leb();
+  if (flags & 1) r.leb();
+}
+
+/** The contents of a custom section, or undefined. */
+export function customSection(bytes: Uint8Array, name: string): Uint8Array | undefined {
+  for (const section of sections(bytes)) {
+    if (section.id !== 0) continue;
+    const r = new Reader(bytes, section.start);
+    if (r.text() === name) return bytes.subarray(r.at, section.end);
+  }
+  return undefined;
+}
+
+/** Where the instructions of each defined function begin and end. */
+export function codeBodies(bytes: Uint8Array): { start: number; end: number }[] {
+  const code = sections(bytes).find((section) => section.id === 10);
+  if (!code) return [];
+  const r = new Reader(bytes, code.start);
+  return Array.from({ length: r.u32() }, () => {
+    const size = r.u32();
+    const end = r.at + size;
+    for (let groups = r.u32(); groups > 0; groups--) {
+      r.leb();
+      r.u8();
+    }
+    const start = r.at;
+    r.at = end;
+    return { start, end };
+  });
+}
+
+const DIVISIONS = new Set([0x6d, 0x6e, 0x6f, 0x70, 0x7f, 0x80, 0x81, 0x82]);
+
+/** Offsets of the calls, divisions (and remainders) and loops of a body. */
+export function* opcodesOf(bytes: Uint8Array, start: number, end: number): Generator<{ offset: number; kind: "call" | "division" | "loop" }> {
+  const r = new Reader(bytes, start);
+  while (r.at < end) {
+    const offset = r.at;
+    const op = r.u8();
+    if (DIVISIONS.has(op)) yield { offset, kind: "division" };
+    else if (op === 0x03) yield { offset, kind: "loop" };
+    else if (op === 0x10) yield { offset, kind: "call" };
+    skipImmediates(r, op);
+  }
+}
+
+function skipImmediates(r: Reader, op: number): void {
+  if (op >= 0x02 && op <= 0x04) r.leb(); // block loop if: block type
+  else if (op === 0x0c || op === 0x0d || op === 0x10) r.leb(); // br br_if call
+  else if (op === 0x0e) {
+    for (let n = r.u32() + 1; n > 0; n--) r.leb(); // br_table
+  } else if (op === 0x11) {
+    r.leb(); // call_indirect: type, table
+    r.leb();
+  } else if (op === 0x1c) {
+    for (let n = r.u32(); n > 0; n--) r.u8(); // select with types
+  } else if (op >= 0x20 && op <= 0x26) r.leb(); // locals, globals, tables
+  else if (op >= 0x28 && op <= 0x3e) {
+    r.leb(); // memory access: alignment, offset
+    r.leb();
+  } else if (op === 0x3f || op === 0x40) r.u8();
+  else if (op === 0x41 || op === 0x42) r.leb();
+  else if (op === 0x43) r.at += 4;
+  else if (op === 0x44) r.at += 8;
+  else if (op === 0xd0 || op === 0xd2) r.leb();
+  else if (op === 0xfc) skipBulk(r);
+  else if (op === 0xfd) skipVector(r);
+}
+
+function skipBulk(r: Reader): void {
+  const sub = r.u32();
+  if (sub === 8 || sub === 10 || sub === 12 || sub === 14) {
+    r.leb();
+    r.leb();
+  } else if (sub >= 9) r.leb();
+}
+
+function skipVector(r: Reader): void {
+  const sub = r.u32();
+  if (sub <= 11 || sub === 92 || sub === 93) {
+    r.leb();
+    r.leb();
+  } else if (sub === 12 || sub === 13) r.at += 16;
+  else if (sub >= 21 && sub <= 34) r.u8();
+  else if (sub >= 84 && sub <= 91) {
+    r.leb();
+    r.leb();
+    r.u8();
+  }
+}
