@@ -19,7 +19,7 @@ export namespace FaultKind {
 export let site: u32 = 0;
 export let faultKind: i32 = 0;
 /** Loop turns and calls left in this resume. */
-export let budget: i32 = 0;
+export let budget: i32 = 0x7fffffff;
 /** Turns and calls each resume may take; the compiler's `--budget`. */
 export let budgetLimit: i32 = 10_000_000;
 /** Estimated bytes of native stack used by recursion. */

@@ -16,7 +16,7 @@ const FRAME = 160;
 
 /** Loop turns of code that is neither the author's nor called on the author's data only are not counted: the garbage collector must never be cut short. */
 const isRuntime = (name: string) => name.startsWith("~lib/rt/") || name.startsWith(SDK) || name.startsWith("~");
-const isAuthor = (name: string) => !name.startsWith("~");
+const isAuthor = (name: string) => !name.startsWith("~") && !name.startsWith("start:") && !name.startsWith("envoyscript-entry/");
 const isGuard = (name: string) => name.startsWith(SDK) && /\/guard\w*$/.test(name);
 
 export interface IsolationOptions {
