@@ -3,9 +3,9 @@
 // one reply per stream and none from on_log on, a continue only for what we hold and never inside a callback of the same direction.
 import { Direction, Status, Stop, continueStream, getProperty, sendLocalResponse, setEffectiveContext } from "./abi";
 import { FAULTED, FINISHED, run, suspend } from "./coroutine";
-import { describeFault, outOfMemory } from "./isolation";
+import { arm, describeFault, disarm, outOfMemory } from "./isolation";
 import { at, begin, decimal, out, putText, reserve, trimInbox, used } from "./memory";
-import { Cell, Feature, PendingCall, Root, State, addCall, registry, takeCall, usesLinear } from "./roots";
+import { Cell, Feature, PendingCall, Root, State, addCall, registry, takeCall, usesCoroutines, usesLinear } from "./roots";
 import { putPairs } from "./wire";
 import { FetchRequest, FetchResponse, dispatch } from "../fetch";
 import { AnyFilter, OnError } from "../filter";
@@ -28,10 +28,23 @@ export function enter(): void {
 function resume(cell: Cell): void {
   const before = running;
   running = cell;
-  const outcome = run(cell);
+  const outcome = usesCoroutines ? run(cell) : runThrough();
   running = before;
   if (outcome == FINISHED) cell.drop();
   else if (outcome == FAULTED) fault(cell.stream, cell.link.name, cell.link.onError, cell);
+}
+
+/** Where nothing of the module can suspend, `handle` is an ordinary guarded call. */
+function runThrough(): i32 {
+  arm();
+  const ok = guardHandle();
+  disarm();
+  return ok ? FINISHED : FAULTED;
+}
+
+function guardHandle(): i32 {
+  enter();
+  return 1;
 }
 
 // ---- What a filter can wait for

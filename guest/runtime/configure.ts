@@ -13,8 +13,10 @@ export function configure(id: u32, size: u32): Root | null {
   const root = new Root(id);
   const text = configuration(size);
   if (!usesConfig) {
-    if (!isBlank(text)) return refuse("this module has one filter, and it has nothing to configure");
-    return add(root, 0, Json.object(), "", registry.onError(0)) ? complete(root) : null;
+    if (!isBlank(text)) return refuse("there is nothing to configure");
+    const wanted = property("plugin_root_id");
+    if (wanted.length > 0 && wanted != registry.name(0)) return refuse('root_id: the filter of this module is "' + registry.name(0) + '"');
+    return add(root, 0, root, "", registry.onError(0)) ? complete(root) : null;
   }
   const json = text.byteLength == 0 ? Json.object() : Json.parseBytes(text);
   if (!json.ok) return refuse("the configuration is not JSON: " + json.error);
@@ -81,14 +83,15 @@ function complete(root: Root): Root {
 // The author's field initialisers and constructor run here, inside the guard.
 let task: i32 = 0;
 let taskIndex: i32 = 0;
-let taskJson: Json | null = null;
+/** Json; without a configuration anything. */
+let taskJson: Object | null = null;
 let taskPath: string = "";
 let taskProblems: string[] = [];
 let taskConfig: Object | null = null;
 let taskFilter: AnyFilter | null = null;
 
 function guardAuthor(): i32 {
-  if (task == 0) taskConfig = registry.parse(taskIndex, taskJson!, taskPath, taskProblems);
+  if (task == 0) taskConfig = registry.parse(taskIndex, changetype<Json>(taskJson!), taskPath, taskProblems);
   else taskFilter = registry.create(taskIndex, taskConfig!);
   return 1;
 }
@@ -104,7 +107,7 @@ function attempt(which: i32): bool {
   return false;
 }
 
-function add(root: Root, index: i32, json: Json, path: string, onError: OnError): bool {
+function add(root: Root, index: i32, json: Object, path: string, onError: OnError): bool {
   taskIndex = index;
   taskJson = json;
   taskPath = path;
@@ -112,7 +115,7 @@ function add(root: Root, index: i32, json: Json, path: string, onError: OnError)
   const parsed = attempt(0);
   taskJson = null;
   if (!parsed) return false;
-  if (taskProblems.length > 0) return !!refuse(taskProblems.join("; "));
+  if (usesConfig && taskProblems.length > 0) return !!refuse(taskProblems.join("; "));
   const link = new Link(index, registry.name(index), onError, taskConfig!);
   if (usesLowLevel && registry.lowLevel(index)) {
     root.lowLevel = true;

@@ -26,15 +26,12 @@ export let budgetLimit: i32 = 10_000_000;
 export let depth: i32 = 0;
 
 let faultMessage: string | null = null;
-let faultFile: string | null = null;
-let faultLine: u32 = 0;
 
-/** What AssemblyScript calls for `throw`, bounds, null and casts (`--use abort`). Allocates nothing: it may run out of memory's way. */
+/** What AssemblyScript calls for `throw`, bounds, null and casts (`--use abort`). The place comes from `site`: the isolation pass drops the
+ * other arguments, which name lines of the standard library. Allocates nothing: memory may have run out. */
 export function abort(message: string | null, fileName: string | null, line: u32, column: u32): void {
   faultKind = FaultKind.Message;
   faultMessage = message;
-  faultFile = fileName;
-  faultLine = line;
   raise();
 }
 
@@ -48,7 +45,6 @@ export function arm(): void {
   budget = budgetLimit;
   faultKind = FaultKind.Unreachable;
   faultMessage = null;
-  faultFile = null;
   site = 0;
 }
 
@@ -65,13 +61,9 @@ export function describeFault(files: StaticArray<string>): string {
   const text = reason();
   faultMessage = null;
   const place = site;
-  if (place != 0) {
-    const file = <i32>(place >> 26);
-    const name = file < files.length ? files[file] : "?";
-    return text + " (" + name + ":" + decimal((place >> 10) & 0xffff) + ":" + decimal(place & 0x3ff) + ")";
-  }
-  const name = faultFile;
-  return name === null ? text : text + " (" + name + ":" + decimal(faultLine) + ")";
+  const file = <i32>(place >> 26);
+  if (place == 0 || file >= files.length) return text;
+  return text + " (" + files[file] + ":" + decimal((place >> 10) & 0xffff) + ":" + decimal(place & 0x3ff) + ")";
 }
 
 function reason(): string {

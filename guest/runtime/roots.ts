@@ -88,6 +88,8 @@ export class Root {
 export let usesLinear: i32 = 1;
 /** Some filter is low-level. */
 export let usesLowLevel: i32 = 1;
+/** Something can suspend. */
+export let usesCoroutines: i32 = 1;
 /** A configuration can say something: a filter has fields, or there are several filters. */
 export let usesConfig: i32 = 1;
 

@@ -7,6 +7,7 @@ import { ENTRY, featuresConstant, generateEntry, withExports } from "./entry.js"
 import { type Module, binaryen } from "./ir.js";
 import { linkProblems } from "./link.js";
 import { MANIFEST_SECTION, type Manifest, makeManifest } from "./manifest.js";
+import { withoutDeadData } from "./passes/data.js";
 import { removeUnneededFrames } from "./passes/frames.js";
 import { asyncify, protectBorders, withoutSuspension } from "./passes/coroutine.js";
 import { type Needs, specialise } from "./passes/features.js";
@@ -133,20 +134,24 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
   const shapes = program.filters.map((filter) => ({ name: filter.name, internalName: `${filter.file.internal}/${filter.className}`, style: filter.style, methods: filter.methods }));
   const needs = specialise(m, shapes, featuresConstant);
   removeUnneededFrames(m);
+  setConstant(m, `${roots}usesCoroutines`, needs.suspends ? 1 : 0);
   if (needs.suspends) protectBorders(m);
   else withoutSuspension(m);
   binaryen.setOptimizeLevel(3);
-  binaryen.setShrinkLevel(1);
+  binaryen.setShrinkLevel(2);
   binaryen.setDebugInfo(options.debug ?? false);
   binaryen.setZeroFilledMemory(true);
-  m.optimize();
   if (needs.suspends) {
+    // Asyncify wants tidy code with the small functions inlined; the full optimiser has its turn after it, once.
+    m.runPasses(TIDY);
     asyncify(m);
     replaceUnreachable(m);
-    m.optimize();
   }
+  m.optimize();
   return needs;
 }
+
+const TIDY = ["remove-unused-module-elements", "simplify-globals", "vacuum", "inlining", "remove-unused-module-elements", "remove-unused-brs", "simplify-locals", "vacuum", "coalesce-locals"];
 
 function setConstant(m: Module, name: string, value: number): void {
   m.removeGlobal(name);
@@ -157,5 +162,5 @@ function emit(m: Module, manifest: Manifest, debug: boolean): Uint8Array {
   m.addCustomSection(MANIFEST_SECTION, new TextEncoder().encode(JSON.stringify(manifest)) as never);
   binaryen.setDebugInfo(debug);
   m.runPasses(debug ? ["strip-target-features", "strip-producers"] : ["strip-target-features", "strip-producers", "strip-debug"]);
-  return m.emitBinary();
+  return withoutDeadData(m, m.emitBinary());
 }

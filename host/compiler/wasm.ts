@@ -208,3 +208,62 @@ function skipVector(r: Reader): void {
     r.u8();
   }
 }
+
+export interface DataSegment {
+  offset: number;
+  /** Size in memory: the bytes and the zeros that follow them up to the next segment are one object's. */
+  size: number;
+  bytes: Uint8Array;
+}
+
+/** The active data segments in the order of their addresses; undefined where one is not of that simple kind. */
+export function dataSegments(bytes: Uint8Array): DataSegment[] | undefined {
+  const section = sections(bytes).find((s) => s.id === 11);
+  if (!section) return undefined;
+  const r = new Reader(bytes, section.start);
+  const list: DataSegment[] = [];
+  for (let n = r.u32(); n > 0; n--) {
+    if (r.u32() !== 0 || r.u8() !== 0x41) return undefined;
+    const offset = r.u32();
+    if (r.u8() !== 0x0b) return undefined;
+    const size = r.u32();
+    list.push({ offset, size, bytes: bytes.slice(r.at, r.at + size) });
+    r.at += size;
+  }
+  return list.sort((a, b) => a.offset - b.offset);
+}
+
+/** The module with other data segments. A data count section, which only passive segments need, is left out. */
+export function replaceData(bytes: Uint8Array, segments: DataSegment[]): Uint8Array {
+  const contents: number[] = [...unsigned(segments.length)];
+  for (const { offset, bytes: data } of segments) contents.push(0, 0x41, ...signed(offset), 0x0b, ...unsigned(data.length), ...data);
+  const out: number[] = [...bytes.subarray(0, 8)];
+  for (const section of sections(bytes)) {
+    if (section.id === 12) continue;
+    const data = section.id === 11 ? contents : [...bytes.subarray(section.start, section.end)];
+    out.push(section.id, ...unsigned(data.length), ...data);
+  }
+  return Uint8Array.from(out);
+}
+
+function unsigned(value: number): number[] {
+  const out: number[] = [];
+  let rest = value >>> 0;
+  do {
+    const byte = rest & 127;
+    rest >>>= 7;
+    out.push(rest ? byte | 128 : byte);
+  } while (rest);
+  return out;
+}
+
+function signed(value: number): number[] {
+  const out: number[] = [];
+  let rest = value | 0;
+  for (;;) {
+    const byte = rest & 127;
+    rest >>= 7;
+    if ((rest === 0 && !(byte & 64)) || (rest === -1 && byte & 64)) return [...out, byte];
+    out.push(byte | 128);
+  }
+}

@@ -7,7 +7,7 @@ const SWITCHES = ["startUnwind", "stopUnwind", "startRewind", "stopRewind"].map(
 /** The two borders of a coroutine: inlined, they would lose their place. */
 const BORDERS = ["*/runtime/coroutine/suspend", "*/runtime/coroutine/guardCoroutine", "*/runtime/chain/enter"];
 
-const OUTSIDE = ["lowlevel", "entry", "configure"].map((file) => `~lib/envoyscript-sdk/runtime/${file}/*`);
+const OUTSIDE = ["entry", "configure"].map((file) => `~lib/envoyscript-sdk/runtime/${file}/*`);
 
 export function protectBorders(m: Module): void {
   for (const border of BORDERS) {
