@@ -261,6 +261,11 @@ export class HeaderMap {
     return false;
   }
 
+  /** @internal Makes sure there is a copy before Envoy takes the map away. */
+  keep(): void {
+    if (this.pairs === null) this.load();
+  }
+
   /** @internal The copy of the map, read from the host the first time. */
   load(): ArrayBuffer {
     const edits = this.edits;

@@ -81,7 +81,7 @@ export function awaitResponse(stream: Stream): void {
   cell.passed = true;
   const request = stream.request;
   // Later reads of the request come from a copy; Envoy takes the map away when the headers go.
-  if (stream.root.features & Feature.Request && !request.released) request.headers.load();
+  if (stream.root.features & Feature.Request && !request.released) request.headers.keep();
   wait(cell, State.WaitNext, null);
 }
 
@@ -119,7 +119,7 @@ export function releaseHeaders(m: Message): bool {
   m.reader = cell;
   if (!m.released) {
     const headers = m.headers;
-    if (request && stream.root.features & Feature.Request) headers.load();
+    if (request && stream.root.features & Feature.Request) headers.keep();
     if (stream.root.features & (request ? Feature.RequestEdits : Feature.ResponseEdits)) headers.force("content-length", null);
   }
   return true;

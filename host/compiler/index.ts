@@ -138,7 +138,7 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
   if (needs.suspends) protectBorders(m);
   else withoutSuspension(m);
   binaryen.setOptimizeLevel(3);
-  binaryen.setShrinkLevel(2);
+  binaryen.setShrinkLevel(0);
   binaryen.setDebugInfo(options.debug ?? false);
   binaryen.setZeroFilledMemory(true);
   if (needs.suspends) {
