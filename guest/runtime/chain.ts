@@ -1,6 +1,7 @@
 // Linear filters: runs `handle` of each filter of a stream as a coroutine, in order for the request and from the inside out for the response, and turns
 // where they stand into the status Envoy gets. The rules that keep Envoy alive (facts/envoy-verified.md 1a, 1b) are here and nowhere else:
 // one reply per stream and none from on_log on, a continue only for what we hold and never inside a callback of the same direction.
+/// <reference path="./builtins.d.ts" />
 import { Direction, Status, Stop, continueStream, getProperty, sendLocalResponse, setEffectiveContext } from "./abi";
 import { FAULTED, FINISHED, run, suspend } from "./coroutine";
 import { arm, describeFault, disarm, outOfMemory } from "./isolation";

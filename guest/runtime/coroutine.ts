@@ -3,8 +3,9 @@
 //
 // Frames keep absolute addresses of the shadow stack, so every coroutine runs at one fixed base. What a suspended coroutine owns is exactly as
 // large as its frames (usually a few hundred bytes): the big unwind buffer is shared, because only one coroutine can be unwinding.
+/// <reference path="./builtins.d.ts" />
 import { startRewind, startUnwind, stopRewind, stopUnwind } from "./abi";
-import { arm, disarm, depth } from "./isolation";
+import { arm, depth, disarm, setDepth } from "./isolation";
 
 /** Room above a coroutine's base for the runtime's own frames. */
 const OUTER: usize = 1024;
@@ -71,11 +72,11 @@ function switchTo(c: usize, resumed: bool): i32 {
     memory.copy(control + 8, load<usize>(c, offsetof<Coroutine>("frames")), frameBytes);
     store<usize>(control, control + 8 + frameBytes);
     store<usize>(control, control + 8 + BUFFER, sizeof<usize>());
-    depth = load<i32>(c, offsetof<Coroutine>("depth"));
+    setDepth(load<i32>(c, offsetof<Coroutine>("depth")));
     rewinding = true;
     startRewind(control);
   } else {
-    depth = 0;
+    setDepth(0);
   }
   const ok = guardCoroutine();
   disarm();

@@ -24,6 +24,9 @@ export let budget: i32 = 0x7fffffff;
 export let budgetLimit: i32 = 10_000_000;
 /** Estimated bytes of native stack used by recursion. */
 export let depth: i32 = 0;
+export function setDepth(bytes: i32): void {
+  depth = bytes;
+}
 
 let faultMessage: string | null = null;
 

@@ -1,5 +1,6 @@
 // Memory that crosses the border: the buffer into which the host writes its results, the scratch space from which names and
 // values are sent, and the two result words of nearly every host call. All of it is reused; a crossing allocates nothing.
+/// <reference path="./builtins.d.ts" />
 
 /** Two words that host calls write their results to: pointer (or token, size, level) and size. */
 export const out: usize = memory.data(8);

@@ -9,13 +9,13 @@ export const MAX_BYTES: usize = 1024 * 1024;
 /** A cursor over pairs: `next` moves to the following pair. */
 @unmanaged
 export class Cursor {
-  sizes: usize;
-  left: i32;
-  name: usize;
-  nameSize: usize;
-  value: usize;
-  valueSize: usize;
-  following: usize;
+  sizes: usize = 0;
+  left: i32 = 0;
+  name: usize = 0;
+  nameSize: usize = 0;
+  value: usize = 0;
+  valueSize: usize = 0;
+  following: usize = 0;
 }
 
 /** The one cursor: header look-ups never nest. */

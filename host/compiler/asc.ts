@@ -1,5 +1,5 @@
 // Drives the AssemblyScript compiler as a library: sources in (every one of them through `read`), Binaryen module and diagnostics out.
-import * as assemblyscript from "assemblyscript";
+import * as asc from "assemblyscript";
 import { libraryFiles } from "assemblyscript/asc";
 import binaryen from "assemblyscript/binaryen";
 import type { Module } from "./ir.js";
@@ -42,7 +42,7 @@ const LIBRARY = "~lib/";
 const GC_GRANULARITY = 32 * 1024;
 
 /** The standard library's sources, with the collector tuned for short-lived requests. */
-const library: Record<string, string> = tuned(libraryFiles as Record<string, string>);
+const library: Record<string, string> = tuned(libraryFiles);
 
 function tuned(files: Record<string, string>): Record<string, string> {
   const setting = "isDefined(ASC_GC_GRANULARITY) ? ASC_GC_GRANULARITY : 1024";
@@ -53,7 +53,6 @@ function tuned(files: Record<string, string>): Record<string, string> {
 
 /** Compiles to an unoptimised Binaryen module that still has its debug locations. */
 export function compile(input: AscInput): AscOutput {
-  const asc = assemblyscript as unknown as Asc;
   const options = asc.newOptions();
   asc.setTarget(options, 0);
   asc.setRuntime(options, 2);
@@ -76,12 +75,12 @@ export function compile(input: AscInput): AscOutput {
     const found = resolve(path, input.read);
     asc.parse(program, found?.text ?? null, found?.path ?? `${path}.ts`, false);
   }
-  let diagnostics = drain(asc, program);
+  let diagnostics = drain(program);
   if (diagnostics.some((d) => d.severity === "error")) return { diagnostics };
   asc.initializeProgram(program);
   const compiled = asc.compile(program);
-  diagnostics = diagnostics.concat(drain(asc, program));
-  const module = (binaryen as unknown as { wrapModule(ref: unknown): Module }).wrapModule(asc.getBinaryenModuleRef(compiled));
+  diagnostics = diagnostics.concat(drain(program));
+  const module = binaryen.wrapModule(asc.getBinaryenModuleRef(compiled));
   if (diagnostics.some((d) => d.severity === "error")) {
     module.dispose();
     return { diagnostics };
@@ -98,7 +97,7 @@ function resolve(path: string, read: AscInput["read"]): { text: string; path: st
   return undefined;
 }
 
-function drain(asc: Asc, program: unknown): Diagnostic[] {
+function drain(program: asc.Program): Diagnostic[] {
   const list: Diagnostic[] = [];
   for (let d = asc.nextDiagnostic(program); d != null; d = asc.nextDiagnostic(program)) {
     // Categories: 0 pedantic, 1 info, 2 warning, 3 error.
@@ -114,31 +113,4 @@ function drain(asc: Asc, program: unknown): Diagnostic[] {
     });
   }
   return list;
-}
-
-/** The part of the compiler's C-style API that is used here; its own typings are those of its AssemblyScript build. */
-interface Asc {
-  newOptions(): unknown;
-  setTarget(o: unknown, v: number): void;
-  setRuntime(o: unknown, v: number): void;
-  setExportMemory(o: unknown, v: boolean): void;
-  setMaximumMemory(o: unknown, v: number): void;
-  setStackSize(o: unknown, v: number): void;
-  setExportStart(o: unknown, v: string): void;
-  setSourceMap(o: unknown, v: boolean): void;
-  setDebugInfo(o: unknown, v: boolean): void;
-  setOptimizeLevelHints(o: unknown, a: number, b: number): void;
-  addGlobalAlias(o: unknown, alias: string, name: string): void;
-  newProgram(o: unknown): unknown;
-  parse(p: unknown, text: string | null, path: string, entry: boolean): void;
-  nextFile(p: unknown): string | null;
-  nextDiagnostic(p: unknown): {
-    code: number;
-    category: number;
-    message: string;
-    range: { start: number; end: number; source: { normalizedPath: string; lineAt(position: number): number; columnAt(): number } } | null;
-  } | null;
-  initializeProgram(p: unknown): void;
-  compile(p: unknown): unknown;
-  getBinaryenModuleRef(m: unknown): unknown;
 }

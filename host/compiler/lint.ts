@@ -90,7 +90,6 @@ const RULES: Partial<Record<ts.SyntaxKind, Rule>> = {
   [K.ForInStatement]: say("ES110", "AssemblyScript has no for…in: loop over map.keys() by index"),
   [K.YieldExpression]: say("ES111", "AssemblyScript has no generators: fill an array"),
   [K.ObjectLiteralExpression]: say("ES113", "AssemblyScript has no plain objects: write a class and new"),
-  [K.TemplateExpression]: undefined,
   [K.TaggedTemplateExpression]: say("ES114", "AssemblyScript has no tagged templates: call the function with a string"),
   [K.DeleteExpression]: say("ES115", "AssemblyScript has no delete operator: use map.delete(key)"),
   [K.TypeOfExpression]: say("ES116", "AssemblyScript knows types when it compiles, not when it runs: use instanceof for classes"),

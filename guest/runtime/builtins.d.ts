@@ -1,0 +1,4 @@
+// Builtins of the AssemblyScript runtime that its own declarations leave out; for editors and tsc only.
+declare function __new(size: usize, id: u32): usize;
+declare function __link(parent: usize, child: usize, expectMultiple: bool): void;
+declare function __collect(): void;
