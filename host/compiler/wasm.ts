@@ -211,8 +211,6 @@ function skipVector(r: Reader): void {
 
 export interface DataSegment {
   offset: number;
-  /** Size in memory: the bytes and the zeros that follow them up to the next segment are one object's. */
-  size: number;
   bytes: Uint8Array;
 }
 
@@ -227,7 +225,7 @@ export function dataSegments(bytes: Uint8Array): DataSegment[] | undefined {
     const offset = r.u32();
     if (r.u8() !== 0x0b) return undefined;
     const size = r.u32();
-    list.push({ offset, size, bytes: bytes.slice(r.at, r.at + size) });
+    list.push({ offset, bytes: bytes.slice(r.at, r.at + size) });
     r.at += size;
   }
   return list.sort((a, b) => a.offset - b.offset);

@@ -27,18 +27,16 @@ export function withoutDeadData(m: Module, binary: Uint8Array): Uint8Array {
   );
 }
 
-/** The segment an address points into; the end counts too (an empty object's address is the end of its header). */
+/** The segment an address belongs to: the last one that begins at or before it. An object that ends in zeros was cut there, so its address may lie behind its bytes. */
 function at(segments: DataSegment[], address: number): DataSegment | undefined {
   let low = 0;
-  let high = segments.length - 1;
-  while (low <= high) {
+  let high = segments.length;
+  while (low < high) {
     const middle = (low + high) >> 1;
-    const segment = segments[middle]!;
-    if (address < segment.offset) high = middle - 1;
-    else if (address > segment.offset + segment.size) low = middle + 1;
-    else return segment;
+    if (segments[middle]!.offset <= address) low = middle + 1;
+    else high = middle;
   }
-  return undefined;
+  return segments[low - 1];
 }
 
 function constants(m: Module): Set<number> {
