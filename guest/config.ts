@@ -33,8 +33,11 @@ export function readNumber<T>(json: Json, path: string, problems: string[]): T {
     problem(problems, path, "a whole number", json);
     return <T>0;
   }
-  if (value < <f64>minValue<T>() || value > <f64>maxValue<T>()) {
-    problem(problems, path, "a number from " + minValue<T>().toString() + " to " + maxValue<T>().toString(), json);
+  // 2 to the power of the bits that count.
+  const limit = reinterpret<f64>(<u64>(1023 + sizeof<T>() * 8 - (isSigned<T>() ? 1 : 0)) << 52);
+  const least = isSigned<T>() ? -limit : 0;
+  if (value < least || value >= limit) {
+    problem(problems, path, sizeof<T>() == 8 ? "a whole number of 64 bits" : "a number from " + short(least) + " to " + short(limit - 1), json);
     return <T>0;
   }
   return isSigned<T>() ? <T>I64.parseInt(digits) : <T>U64.parseInt(digits);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Answer, type Exchange, send } from "../harness/client.js";
 import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
 import { FAULTS, KINDS, lineOf } from "./kinds.js";
-import { load } from "./load.js";
+import { load, until } from "./load.js";
 
 const FILTER = `
 import { Filter, NoConfig, Stream, filter, log } from "envoyscript-sdk";
@@ -45,7 +45,7 @@ export class Faulty extends Filter<NoConfig> {
         fail(kind);
       }
     }
-    stream.response.headers.set("x-served", request.path);
+    if (place != "response-chunks") stream.response.headers.set("x-served", request.path);
   }
 
   onLog(stream: Stream): void {
@@ -155,9 +155,3 @@ describe.each([
     }
   });
 });
-
-/** Log lines come through a pipe of their own: they may be a moment behind the answers. */
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!condition() && Date.now() < deadline) await new Promise((resolve) => setImmediate(resolve));
-}

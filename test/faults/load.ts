@@ -19,3 +19,9 @@ export async function load(url: string, total: number, request: (i: number) => E
   agent.destroy();
   return answers;
 }
+
+/** Waits for a condition that the log brings about: its lines come through a pipe of their own and may be a moment behind the answers. */
+export async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!condition() && Date.now() < deadline) await new Promise((resolve) => setImmediate(resolve));
+}
