@@ -21,12 +21,15 @@ export function validName(name: string): bool {
   return length > 0;
 }
 
-/** Whether a header value can be sent: no CR, LF or NUL, which Envoy 1.40 writes to the wire as they are. */
+/**
+ * Whether a header value can be sent: no control characters but the tab. Envoy 1.40 writes them to the wire as they are in a response, CR and LF
+ * included, and answers 503 to a request that has one.
+ */
 export function validValue(value: string): bool {
   const length = value.length;
   for (let i = 0; i < length; i++) {
     const c = value.charCodeAt(i);
-    if (c == 13 || c == 10 || c == 0) return false;
+    if ((c < 32 && c != 9) || c == 127) return false;
   }
   return true;
 }
@@ -63,7 +66,7 @@ export class Headers {
   /** Adds one more `name`. */
   append(name: string, value: string): Headers {
     if (!validName(name) || !validValue(value)) {
-      write(Level.Error, "header \"" + name + "\" left out: its name or value is not allowed in HTTP");
+      write(Level.Error, "header \"" + (validValue(name) ? name : "?") + "\" left out: its name or value is not allowed in HTTP");
       return this;
     }
     this.names.push(lowerCase(name));
@@ -94,15 +97,20 @@ function refusal(map: i32, name: string, value: string | null, append: bool): st
       if (name != ":status") return "a response has no such pseudo header";
       return validStatus(value) ? null : "a status is a number from 200 to 599";
     }
-    if (name == ":path") return value.startsWith("/") || value == "*" ? null : "a path starts with \"/\"";
+    if (name == ":path") return (value.startsWith("/") && !hasBlank(value)) || value == "*" ? null : "a path starts with \"/\" and has no blanks";
     if (name == ":method") return validName(value) && value.charCodeAt(0) != 58 ? null : "not a method";
-    if (name == ":authority") return value.length > 0 ? null : "the host cannot be empty";
+    if (name == ":authority") return value.length > 0 && !hasBlank(value) ? null : "a host is not empty and has no blanks";
     if (name == ":scheme") return value == "http" || value == "https" ? null : "a scheme is http or https";
     return "a request has no such pseudo header";
   }
   if (value === null) return name == "x-forwarded-proto" && map == MapType.RequestHeaders ? "Envoy 1.40 answers 404 without it" : null;
   if (name == "content-length" || name == "transfer-encoding") return "Envoy and the SDK frame the message";
   return null;
+}
+
+/** Whether a value would end early in HTTP/1's request line. */
+export function hasBlank(value: string): bool {
+  return value.includes(" ") || value.includes("\t");
 }
 
 /** @internal The number in `:status`, 0 where it is none. */
@@ -218,7 +226,10 @@ export class HeaderMap {
   }
 
   private change(given: string, value: string | null, append: bool): bool {
-    if (!validName(given) || (value !== null && !validValue(value))) return this.refuse(given, "its name or value is not allowed in HTTP");
+    if (!validName(given) || (value !== null && !validValue(value))) {
+      // Envoy writes line breaks into its log as they are: such a name is not repeated.
+      return this.refuse(validValue(given) ? given : "?", "its name or value is not allowed in HTTP");
+    }
     let name = given;
     if (name.length == 4 && lowerCase(name) == "host") name = ":authority";
     const first = name.charCodeAt(0) | 32;
