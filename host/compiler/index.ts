@@ -9,7 +9,7 @@ import { linkProblems } from "./link.js";
 import { MANIFEST_SECTION, type Manifest, makeManifest } from "./manifest.js";
 import { withoutDeadData } from "./passes/data.js";
 import { removeUnneededFrames } from "./passes/frames.js";
-import { asyncify, protectBorders, withoutSuspension } from "./passes/coroutine.js";
+import { asyncify, keepApart, protectBorders, withoutSuspension } from "./passes/coroutine.js";
 import { type Needs, specialise } from "./passes/features.js";
 import { isolate, replaceUnreachable } from "./passes/isolation.js";
 import { type Program, readProgram } from "./sources.js";
@@ -137,21 +137,30 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
   setConstant(m, `${roots}usesCoroutines`, needs.suspends ? 1 : 0);
   if (needs.suspends) protectBorders(m);
   else withoutSuspension(m);
-  binaryen.setOptimizeLevel(3);
-  binaryen.setShrinkLevel(0);
+  keepApart(m, COLD);
   binaryen.setDebugInfo(options.debug ?? false);
   binaryen.setZeroFilledMemory(true);
+  // Small functions are inlined for speed; after that the code is made small. Asyncify comes between, because it wants tidy code.
+  binaryen.setOptimizeLevel(3);
+  binaryen.setShrinkLevel(0);
+  m.runPasses(TIDY);
   if (needs.suspends) {
-    // Asyncify wants tidy code with the small functions inlined; the full optimiser has its turn after it, once.
-    m.runPasses(TIDY);
     asyncify(m);
     replaceUnreachable(m);
   }
+  binaryen.setShrinkLevel(1);
   m.optimize();
+  m.runPasses(AGAIN);
   return needs;
 }
 
 const TIDY = ["remove-unused-module-elements", "simplify-globals", "vacuum", "inlining", "remove-unused-module-elements", "remove-unused-brs", "simplify-locals", "vacuum", "coalesce-locals"];
+
+/** What the first round made possible: globals that turned out constant, branches on them, functions only they called. */
+const AGAIN = ["simplify-globals", "precompute", "remove-unused-brs", "vacuum", "remove-unused-module-elements"];
+
+/** Code that runs rarely must not be copied into code that runs often. */
+const COLD = ["~stack_check", "~fault", "*/isolation/abort", "*/isolation/describeFault", "*/chain/fault", "*/configure/*", "*/log/write", "*#refuse", "*/Edit#apply", "*/entry/emergency"];
 
 function setConstant(m: Module, name: string, value: number): void {
   m.removeGlobal(name);

@@ -10,8 +10,13 @@ const BORDERS = ["*/runtime/coroutine/suspend", "*/runtime/coroutine/guardCorout
 const OUTSIDE = ["entry", "configure"].map((file) => `~lib/envoyscript-sdk/runtime/${file}/*`);
 
 export function protectBorders(m: Module): void {
-  for (const border of BORDERS) {
-    binaryen.setPassArgument("no-inline", border);
+  keepApart(m, BORDERS);
+}
+
+/** Forbids inlining of the functions that match (Binaryen's wildcards). */
+export function keepApart(m: Module, patterns: string[]): void {
+  for (const pattern of patterns) {
+    binaryen.setPassArgument("no-inline", pattern);
     m.runPasses(["no-inline"]);
   }
   binaryen.setPassArgument("no-inline", null);

@@ -1,5 +1,6 @@
-// Shadow-stack frames that nobody looks at. AssemblyScript writes every managed value a function holds to the shadow stack, for the garbage collector. The
-// collector only runs where something is allocated (or where a coroutine is suspended), so a function that can reach neither needs no frame at all.
+// Shadow-stack slots that nobody looks at. AssemblyScript writes every managed value a function holds, and every one it passes on, to the shadow stack, for the
+// garbage collector. The collector only runs where something is allocated (or where a coroutine is suspended): a function that can reach neither needs no frame
+// at all, and what is passed to such a function needs no slot.
 import { type Expression, type Module, binaryen, callGraph, definedFunctions, kindOf, read, setBody, walk } from "../ir.js";
 
 const STACK = "~lib/memory/__stack_pointer";
@@ -29,8 +30,15 @@ export function removeUnneededFrames(m: Module): void {
     }
   }
   for (const f of defined.values()) {
-    if (collects.has(f.name) || MANUAL.test(f.name) || f.name.startsWith("~stack") || hasIndirectCall(f.body)) continue;
-    const body = walk(f.body, { leave: (e) => withoutFrame(m, e) });
+    if (MANUAL.test(f.name) || f.name.startsWith("~stack")) continue;
+    const quiet = !collects.has(f.name) && !hasIndirectCall(f.body);
+    const body = walk(f.body, {
+      leave(e) {
+        if (quiet) return withoutFrame(m, e);
+        if (kindOf(e) === "Call" && !collects.has(callName(e))) dropArgumentSlots(m, e, collects);
+        return e;
+      },
+    });
     if (body !== f.body) setBody(f, body);
   }
 }
@@ -49,6 +57,41 @@ function withoutFrame(m: Module, e: Expression): Expression {
       return e;
   }
 }
+
+/**
+ * An argument is stored as `(block (local.set $t …) (store slot $t) (local.get $t))`. The callee collects nothing; if no argument evaluated after this one does
+ * either, the slot is never looked at.
+ */
+function dropArgumentSlots(m: Module, call: Expression, collects: Set<string>): void {
+  for (let i = read(call, "getNumOperands") - 1; i >= 0; i--) {
+    const operand = operandAt(call, i);
+    if (kindOf(operand) === "Block" && read(operand, "getNumChildren") === 3) {
+      const store = childAt(operand, 1);
+      if (kindOf(store) === "Store" && isStackPointer(read(store, "getPtr")) && binaryen.getExpressionId(read(store, "getValue")) === binaryen.LocalGetId) setChildAt(operand, 1, m.nop());
+    }
+    if (collectsIn(operand, collects)) return;
+  }
+}
+
+function collectsIn(e: Expression, collects: Set<string>): boolean {
+  let found = false;
+  walk(e, {
+    leave(inner) {
+      const kind = kindOf(inner);
+      if (kind === "CallIndirect" || (kind === "Call" && collects.has(callName(inner)))) found = true;
+      return inner;
+    },
+  });
+  return found;
+}
+
+const nodes = binaryen as unknown as {
+  Call: { getOperandAt(e: number, i: number): number };
+  Block: { getChildAt(e: number, i: number): number; setChildAt(e: number, i: number, child: number): void };
+};
+const operandAt = (e: Expression, i: number) => nodes.Call.getOperandAt(e, i);
+const childAt = (e: Expression, i: number) => nodes.Block.getChildAt(e, i);
+const setChildAt = (e: Expression, i: number, child: Expression) => nodes.Block.setChildAt(e, i, child);
 
 function isStackPointer(e: Expression): boolean {
   return binaryen.getExpressionId(e) === binaryen.GlobalGetId && (binaryen.getExpressionInfo(e as never) as unknown as { name: string }).name === STACK;
