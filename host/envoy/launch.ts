@@ -44,7 +44,7 @@ export async function launchEnvoy(options: LaunchOptions): Promise<RunningEnvoy>
   writeFileSync(path.join(directory, "envoy.json"), JSON.stringify(options.bootstrap));
   const child = spawn(
     options.binary,
-    ["-c", path.join(directory, "envoy.json"), "--concurrency", String(options.concurrency ?? 1), "--use-dynamic-base-id", "--admin-address-path", adminFile, "--log-format", LOG_FORMAT, "--component-log-level", `wasm:${options.wasmLogLevel ?? "info"}`],
+    ["-c", path.join(directory, "envoy.json"), "--concurrency", String(options.concurrency ?? 1), "--use-dynamic-base-id", "--admin-address-path", adminFile, "--log-format", LOG_FORMAT, "--file-flush-interval-msec", "50", "--component-log-level", `wasm:${options.wasmLogLevel ?? "info"}`],
     { stdio: ["ignore", "pipe", "pipe"] },
   );
   const reasons = new Reasons();
