@@ -27,6 +27,8 @@ export interface AscInput {
   optimizeLevel: number;
   shrinkLevel: number;
   aliases: Record<string, string>;
+  /** Export the collector's functions (unit tests of guest code pass strings with them). */
+  exportRuntime?: boolean;
 }
 
 export interface AscOutput {
@@ -63,6 +65,7 @@ export function compile(input: AscInput): AscOutput {
   asc.setSourceMap(options, true);
   asc.setDebugInfo(options, true);
   asc.setOptimizeLevelHints(options, input.optimizeLevel, input.shrinkLevel);
+  if (input.exportRuntime) asc.setExportRuntime(options, true);
   for (const [name, target] of Object.entries(input.aliases)) asc.addGlobalAlias(options, name, target);
   const program = asc.newProgram(options);
 

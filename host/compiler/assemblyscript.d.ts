@@ -19,6 +19,7 @@ declare module "assemblyscript" {
   export function setMaximumMemory(options: Options, pages: number): void;
   export function setStackSize(options: Options, bytes: number): void;
   export function setExportStart(options: Options, name: string): void;
+  export function setExportRuntime(options: Options, on: boolean): void;
   export function setSourceMap(options: Options, on: boolean): void;
   export function setDebugInfo(options: Options, on: boolean): void;
   export function setOptimizeLevelHints(options: Options, optimize: number, shrink: number): void;
