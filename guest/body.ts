@@ -3,6 +3,7 @@
 import { BufferType, Direction, Status, getBuffer, getBufferStatus, setBuffer } from "./runtime/abi";
 import { bytesOf, decimal, out, receiveManaged, takeReceived, textOf } from "./runtime/memory";
 import { awaitChunk, awaitEnd } from "./runtime/chain";
+import { focus } from "./runtime/focus";
 import { Json } from "./json";
 import { Level, write } from "./log";
 import { Message } from "./message";
@@ -48,7 +49,7 @@ export class Body<T extends Message> {
     const bytes = toBytes<V>(value);
     const m = this.message;
     if (!m.whole) awaitEnd(m);
-    if (!m.whole) {
+    if (!m.whole || !focus(m.stream.id)) {
       write(Level.Error, "the " + m.label + " body was not replaced: " + (m.bodyless ? "the message came without a body, and Envoy cannot add one" : "it was passed on already"));
       return false;
     }
@@ -65,7 +66,7 @@ export class Body<T extends Message> {
     let content = m.content;
     if (content !== null) return content;
     if (!m.whole) awaitEnd(m);
-    if (m.whole && m.size > 0) {
+    if (m.whole && m.size > 0 && focus(m.stream.id)) {
       receiveManaged();
       getBuffer(m.buffer, 0, m.size, out, out + 4);
       content = takeReceived();

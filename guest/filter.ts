@@ -22,6 +22,13 @@ export function give(config: Object | null): void {
   given = config;
 }
 
+/** @internal The stream that the low-level filter under construction gets. */
+export let givenStream: Stream | null = null;
+/** @internal */
+export function giveStream(stream: Stream | null): void {
+  givenStream = stream;
+}
+
 /** @internal What the runtime sees of either style. */
 export class AnyFilter {
   /** @internal */
@@ -93,7 +100,7 @@ export class StreamFilter<T> extends AnyFilter {
   /** The configuration Envoy gave, parsed and checked. */
   readonly config: T = changetype<T>(given);
   /** The stream this instance belongs to. */
-  stream: Stream = changetype<Stream>(0);
+  readonly stream: Stream = changetype<Stream>(givenStream);
 
   onRequestHeaders(headers: HeaderMap, endOfStream: bool): HeadersStatus {
     return HeadersStatus.Continue;

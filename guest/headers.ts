@@ -2,6 +2,7 @@
 // in one crossing, and written back name by name, only where the author changed something.
 import { MapType, Status, addValue, getPairs, removeValue, replaceValue } from "./runtime/abi";
 import { at, begin, lowerCase, out, putText, receiveManaged, takeReceived, textOf } from "./runtime/memory";
+import { focus } from "./runtime/focus";
 import { cursor, find, named, next, start } from "./runtime/wire";
 import { Level, write } from "./log";
 
@@ -148,7 +149,10 @@ export class HeaderMap {
   /** @internal Whether the host still has the map at hand, and takes changes. */ live: bool = true;
 
   /** @internal */
-  constructor(/** @internal */ public map: i32) {}
+  constructor(
+    /** @internal */ public map: i32,
+    /** @internal The stream whose map it is. */ public owner: u32 = 0,
+  ) {}
 
   /** The first value of `name`, or null where there is none. */
   get(name: string): string | null {
@@ -240,6 +244,7 @@ export class HeaderMap {
       if (why !== null) return this.refuse(name, why);
     }
     if (!this.live) return this.refuse(name, "the headers were sent on already");
+    if (!focus(this.owner)) return this.refuse(name, "the stream is over");
     begin();
     const nameSize = putText(name);
     let status: i32;
@@ -256,6 +261,7 @@ export class HeaderMap {
 
   /** @internal Sets a header past the rules above: content-length after a body was replaced. */
   force(name: string, value: string | null): void {
+    if (!focus(this.owner)) return;
     begin();
     const nameSize = putText(name);
     if (value === null) {
@@ -289,7 +295,7 @@ export class HeaderMap {
       return edited;
     }
     receiveManaged();
-    if (this.live) getPairs(this.map, out, out + 4);
+    if (this.live && focus(this.owner)) getPairs(this.map, out, out + 4);
     const fresh = takeReceived();
     this.pairs = fresh;
     return fresh;

@@ -2,6 +2,7 @@
 import { BufferType, Direction, MapType, Status, getBuffer, getBufferStatus, setBuffer } from "./runtime/abi";
 import { decimal, out, receiveManaged, takeReceived } from "./runtime/memory";
 import { awaitEnd, releaseHeaders } from "./runtime/chain";
+import { focus } from "./runtime/focus";
 import { Body } from "./body";
 import { HeaderMap, statusOf } from "./headers";
 import { Json } from "./json";
@@ -54,7 +55,7 @@ export class Message {
   get headers(): HeaderMap {
     let map = this.headerMap;
     if (map === null) {
-      map = new HeaderMap(this.direction == Direction.Request ? MapType.RequestHeaders : MapType.ResponseHeaders);
+      map = new HeaderMap(this.direction == Direction.Request ? MapType.RequestHeaders : MapType.ResponseHeaders, this.stream.id);
       map.live = this.seen && !this.released;
       this.headerMap = map;
     }
@@ -71,7 +72,7 @@ export class Message {
   openTrailers(): HeaderMap {
     let map = this.trailerMap;
     if (map === null) {
-      map = new HeaderMap(this.direction == Direction.Request ? MapType.RequestTrailers : MapType.ResponseTrailers);
+      map = new HeaderMap(this.direction == Direction.Request ? MapType.RequestTrailers : MapType.ResponseTrailers, this.stream.id);
       // Envoy 1.40 makes trailers where there are none when they are written in the last body callback.
       map.live = this.trailersSeen || (this.inside && this.bufferOpen);
       this.trailerMap = map;
@@ -110,7 +111,7 @@ export class Message {
 
   /** @internal */
   readChunk(): ArrayBuffer {
-    if (!this.bufferOpen || this.chunkSize == 0) return new ArrayBuffer(0);
+    if (!this.bufferOpen || this.chunkSize == 0 || !focus(this.stream.id)) return new ArrayBuffer(0);
     receiveManaged();
     getBuffer(this.buffer, this.chunkStart, this.chunkSize, out, out + 4);
     return takeReceived();
@@ -118,7 +119,7 @@ export class Message {
 
   /** @internal */
   replaceChunk(bytes: ArrayBuffer): bool {
-    if (!this.chunkOpen || !this.bufferOpen) return this.tooLate();
+    if (!this.chunkOpen || !this.bufferOpen || !focus(this.stream.id)) return this.tooLate();
     const size = bytes.byteLength;
     const before = this.chunkStart;
     if (before == 0) {
@@ -146,7 +147,7 @@ export class Message {
 
   /** @internal */
   appendChunk(bytes: ArrayBuffer): bool {
-    if (!this.bufferOpen || !(this.chunkOpen || this.ended)) return this.tooLate();
+    if (!this.bufferOpen || !(this.chunkOpen || this.ended) || !focus(this.stream.id)) return this.tooLate();
     const behind = this.chunkOpen ? this.chunkStart + this.chunkSize : this.size;
     if (behind < this.size) {
       const old = this.readChunk();

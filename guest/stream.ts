@@ -1,6 +1,7 @@
 // A stream: one HTTP request and its response, as a filter sees it.
 import { closeStream } from "./runtime/abi";
 import { awaitCall, awaitCalls, awaitResponse, sendReply } from "./runtime/chain";
+import { focus } from "./runtime/focus";
 import { Cell, Root } from "./runtime/roots";
 import { FetchRequest, FetchResponse } from "./fetch";
 import { NoConfig, StreamFilter } from "./filter";
@@ -93,6 +94,6 @@ export class Stream {
   reset(): void {
     if (this.replied || this.closed) return;
     this.replied = true;
-    closeStream(0);
+    if (focus(this.id)) closeStream(0);
   }
 }

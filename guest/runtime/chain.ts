@@ -2,8 +2,9 @@
 // where they stand into the status Envoy gets. The rules that keep Envoy alive (facts/envoy-verified.md 1a, 1b) are here and nowhere else:
 // one reply per stream and none from on_log on, a continue only for what we hold and never inside a callback of the same direction.
 /// <reference path="./builtins.d.ts" />
-import { Direction, Status, Stop, continueStream, getProperty, sendLocalResponse, setEffectiveContext } from "./abi";
+import { Direction, Status, Stop, continueStream, getProperty, sendLocalResponse } from "./abi";
 import { FAULTED, FINISHED, run, suspend } from "./coroutine";
+import { focus } from "./focus";
 import { arm, describeFault, disarm, outOfMemory } from "./isolation";
 import { at, begin, decimal, out, putText, reserve, trimInbox, used } from "./memory";
 import { Cell, Feature, PendingCall, Root, State, addCall, registry, takeCall, usesCoroutines, usesLinear } from "./roots";
@@ -199,7 +200,7 @@ export function sendReply(stream: Stream, status: i32, body: string, headers: He
   const bodySize: usize = bodyless ? 0 : putText(body);
   const pairs = putPairs(names, values);
   stream.replied = true;
-  sendLocalResponse(code, at(0), detailsSize, at(bodyAt), bodySize, at(pairs), used() - pairs, -1);
+  if (focus(stream.id)) sendLocalResponse(code, at(0), detailsSize, at(bodyAt), bodySize, at(pairs), used() - pairs, -1);
 }
 
 const FAULT_DETAILS = "envoyscript_fault";
@@ -335,7 +336,7 @@ export function onCallResponse(token: u32, headerCount: u32, bodySize: u32): Pen
   const call = takeCall(token);
   if (call === null || call.stream.closed) return null;
   const stream = call.stream;
-  if (setEffectiveContext(stream.id) != Status.Ok) return null;
+  if (!focus(stream.id)) return null;
   effective = stream;
   const response = call.response;
   if (headerCount == 0) {
@@ -461,7 +462,7 @@ function settle(stream: Stream, m: Message): void {
   m.whole = false;
   m.chunkStart = 0;
   release(m);
-  continueStream(m.direction);
+  if (focus(stream.id)) continueStream(m.direction);
 }
 
 function release(m: Message): void {

@@ -3,6 +3,7 @@
 import { Direction, Stop, sendLocalResponse } from "./abi";
 import { answered, fault, forget, onBody, onCallResponse, onRequestHeaders, onResponseHeaders, onTrailers } from "./chain";
 import { configure } from "./configure";
+import { entered, focus } from "./focus";
 import { arm, disarm, outOfMemory } from "./isolation";
 import { lowAnswered, lowBody, lowDone, lowHeaders, lowLog, lowTrailers } from "./lowlevel";
 import { allocate, trimInbox } from "./memory";
@@ -46,6 +47,7 @@ export function proxy_on_configure(id: u32, size: u32): u32 {
 }
 
 function guardConfigure(id: u32, size: u32): i32 {
+  entered(id);
   disarm();
   const root = configure(id, size);
   trimInbox();
@@ -64,6 +66,7 @@ export function proxy_on_request_headers(id: u32, count: u32, end: u32): u32 {
 function guardRequestHeaders(id: u32, end: u32): i32 {
   const stream = findStream(id);
   if (stream === null) return -1;
+  entered(id);
   forgetLevel();
   if (usesLowLevel && (!usesLinear || stream.root.lowLevel)) return lowHeaders(stream, stream.request, end != 0);
   return usesLinear ? onRequestHeaders(stream, end != 0) : 0;
@@ -82,6 +85,7 @@ export function proxy_on_response_body(id: u32, size: u32, end: u32): u32 {
 function guardBody(id: u32, direction: i32, size: u32, end: u32): i32 {
   const stream = findStream(id);
   if (stream === null) return 0;
+  entered(id);
   forgetLevel();
   const m = messageOf(stream, direction);
   let status = 0;
@@ -104,6 +108,7 @@ export function proxy_on_response_trailers(id: u32, count: u32): u32 {
 function guardTrailers(id: u32, direction: i32): i32 {
   const stream = findStream(id);
   if (stream === null) return 0;
+  entered(id);
   forgetLevel();
   const m = messageOf(stream, direction);
   if (usesLowLevel && (!usesLinear || stream.root.lowLevel)) return lowTrailers(stream, m);
@@ -118,12 +123,14 @@ export function proxy_on_response_headers(id: u32, count: u32, end: u32): u32 {
 function guardResponseHeaders(id: u32, end: u32): i32 {
   const stream = findStream(id);
   if (stream === null) return 0;
+  entered(id);
   forgetLevel();
   if (usesLowLevel && (!usesLinear || stream.root.lowLevel)) return lowHeaders(stream, stream.response, end != 0);
   return usesLinear ? onResponseHeaders(stream, end != 0) : 0;
 }
 
 export function proxy_on_http_call_response(root: u32, token: u32, headers: u32, size: u32, trailers: u32): void {
+  entered(root);
   forgetLevel();
   if (guardCall(token, headers, size) >= 0) return;
   const stream = answered();
@@ -145,6 +152,7 @@ export function proxy_on_log(id: u32): void {
 function guardLog(id: u32): i32 {
   const stream = findStream(id);
   if (stream === null) return 1;
+  entered(id);
   stream.closed = true;
   if (usesLowLevel && (!usesLinear || stream.root.lowLevel)) {
     lowLog(stream);
@@ -179,6 +187,7 @@ export function proxy_on_delete(id: u32): void {
 function guardDelete(id: u32): i32 {
   const stream = removeStream(id);
   if (stream !== null) {
+    entered(id);
     stream.closed = true;
     if (usesLowLevel && (!usesLinear || stream.root.lowLevel)) lowDone(stream);
     forget(stream);
@@ -208,7 +217,7 @@ function emergency(id: u32): i32 {
     if (stream.replied || stream.closed) return Stop.All;
     stream.replied = true;
   }
-  sendLocalResponse(500, DETAILS, 17, 0, 0, 0, 0, -1);
+  if (focus(id)) sendLocalResponse(500, DETAILS, 17, 0, 0, 0, 0, -1);
   return Stop.All;
 }
 

@@ -2,10 +2,11 @@
 // (facts/envoy-verified.md 1a, 1b) is turned into what the author meant, or refused with the reason.
 import { Direction, Status, Stop, continueStream } from "./abi";
 import { fault } from "./chain";
+import { focus } from "./focus";
 import { arm, disarm } from "./isolation";
 import { PendingCall, addCall, registry } from "./roots";
 import { FetchRequest, FetchResponse, dispatch } from "../fetch";
-import { DataStatus, HeadersStatus, NoConfig, OnError, StreamFilter, TrailersStatus } from "../filter";
+import { DataStatus, HeadersStatus, NoConfig, OnError, StreamFilter, TrailersStatus, giveStream } from "../filter";
 import { Level, write } from "../log";
 import { Message } from "../message";
 import { Stream } from "../stream";
@@ -34,9 +35,8 @@ function perform(task: i32): void {
   const stream = subject!;
   if (task == Task.Create) {
     const link = stream.root.links[0];
-    const made = changetype<StreamFilter<NoConfig>>(registry.create(link.index, link.config));
-    made.stream = stream;
-    stream.low = made;
+    giveStream(stream);
+    stream.low = changetype<StreamFilter<NoConfig>>(registry.create(link.index, link.config));
     return;
   }
   const filter = stream.low;
@@ -86,7 +86,14 @@ function attempt(stream: Stream, task: i32): bool {
   // Whatever the instance was doing, its state is not to be trusted any more.
   stream.low = null;
   fault(stream, link.name, link.onError, null);
+  // Where the stream goes on without the filter, nobody else will let go what it held.
+  goOn(stream.request);
+  if (stream.hasResponse) goOn(stream.response);
   return false;
+}
+
+function goOn(m: Message): void {
+  if (m.paused && !m.inside) lowResume(m);
 }
 
 function guardTask(task: i32): i32 {
@@ -192,7 +199,7 @@ export function lowResume(m: Message): void {
   m.released = true;
   const map = m.headerMap;
   if (map !== null) map.live = false;
-  continueStream(m.direction);
+  if (focus(stream.id)) continueStream(m.direction);
 }
 
 export function lowDispatch(stream: Stream, call: FetchRequest): u32 {

@@ -1,6 +1,7 @@
 // Memory that crosses the border: the buffer into which the host writes its results, the scratch space from which names and
 // values are sent, and the two result words of nearly every host call. All of it is reused; a crossing allocates nothing.
 /// <reference path="./builtins.d.ts" />
+import { raise } from "./isolation";
 
 /** Two words that host calls write their results to: pointer (or token, size, level) and size. */
 export const out: usize = memory.data(8);
@@ -43,8 +44,10 @@ export function receiveManaged(): void {
 
 /** The ArrayBuffer the host filled since `receiveManaged`, or an empty one where the result was empty or refused. */
 export function takeReceived(): ArrayBuffer {
-  managed = false;
   const block = received;
+  // The host asked for memory and there was none: an empty header map or body would be a lie.
+  if (block === null && !managed) raise();
+  managed = false;
   received = null;
   return block !== null ? block : new ArrayBuffer(0);
 }

@@ -13,12 +13,13 @@ class Config {
 @filter("faulty")
 export class Faulty extends Filter<Config> {
   fromField: i32 = failIn("field", this.config);
-  fromConstructor: i32 = 0;
-  constructor() {
-    super();
-    this.fromConstructor = failIn("constructor", this.config);
-  }
+  helper: Helper = new Helper(this.config);
   handle(stream: Stream): void {}
+}
+class Helper {
+  constructor(config: Config) {
+    failIn("constructor", config);
+  }
 }
 function failIn(place: string, config: Config): i32 {
   if (config.place == place) fail(config.kind);

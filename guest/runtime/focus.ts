@@ -1,0 +1,18 @@
+// Which stream the host calls are about: the one whose callback runs, unless another was chosen. An author can keep a stream and use it in another one's
+// callback (a field of the filter is shared between streams); the call must then reach that stream, never the one that happens to run.
+import { Status, setEffectiveContext } from "./abi";
+
+let focused: u32 = 0;
+
+/** Envoy has begun a callback of this context. */
+export function entered(id: u32): void {
+  focused = id;
+}
+
+/** Makes the host calls that follow mean this stream. False where it is gone. */
+export function focus(id: u32): bool {
+  if (id == focused) return true;
+  if (setEffectiveContext(id) != Status.Ok) return false;
+  focused = id;
+  return true;
+}
