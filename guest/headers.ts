@@ -147,6 +147,7 @@ export class Header {
 export class HeaderMap {
   /** @internal */ pairs: ArrayBuffer | null = null;
   /** @internal Whether the host still has the map at hand, and takes changes. */ live: bool = true;
+  /** @internal */ changed: bool = false;
 
   /** @internal */
   constructor(
@@ -306,6 +307,7 @@ export class HeaderMap {
   private edits: Edit | null = null;
 
   private follow(name: string, value: string | null, append: bool): void {
+    this.changed = true;
     const pairs = this.pairs;
     if (pairs === null) return;
     if (append && !startsNew(name) && this.has(name)) {

@@ -73,11 +73,27 @@ export class Message {
     let map = this.trailerMap;
     if (map === null) {
       map = new HeaderMap(this.direction == Direction.Request ? MapType.RequestTrailers : MapType.ResponseTrailers, this.stream.id);
-      // Envoy 1.40 makes trailers where there are none when they are written in the last body callback.
-      map.live = this.trailersSeen || (this.inside && this.bufferOpen);
+      // Envoy 1.40 makes trailers where there are none when they are written in the last body callback. Where something of the message is held
+      // then, it passes them on twice, which corrupts an HTTP/1 connection: only a message that flows can be given trailers.
+      map.live = this.trailersSeen || (this.ended && this.inside && this.bufferOpen && this.released && !this.paused);
       this.trailerMap = map;
     }
     return map;
+  }
+
+  /** @internal Trailers arrived: a view that was opened before shows them. */
+  receiveTrailers(): void {
+    this.trailersSeen = true;
+    const map = this.trailerMap;
+    if (map === null) return;
+    map.live = true;
+    map.pairs = null;
+  }
+
+  /** @internal Trailers were made in this callback: Envoy hands them on when it returns, so what comes before them cannot be held. */
+  get madeTrailers(): bool {
+    const map = this.trailerMap;
+    return map !== null && map.changed && !this.trailersSeen;
   }
 
   // ---- Chunks. Envoy's buffer is either one frame (the usual case) or, while a filter waits for something else, all that came meanwhile.
@@ -245,7 +261,7 @@ export class Request extends Message {
     return this.body.json();
   }
 
-  /** The trailers; waits for the end of the request. Empty where there are none. */
+  /** The trailers; waits for the end of the request. Empty where there are none: then some can be set, but only at the end of a `body.next()` loop. */
   get trailers(): HeaderMap {
     return this.awaitTrailers();
   }
@@ -297,7 +313,7 @@ export class Response extends Message {
     return this.body.json();
   }
 
-  /** The trailers; waits for the end of the response. Empty where there are none. */
+  /** The trailers; waits for the end of the response. Empty where there are none: then some can be set, but only at the end of a `body.next()` loop. */
   get trailers(): HeaderMap {
     return this.awaitTrailers();
   }

@@ -294,7 +294,7 @@ export function onBody(stream: Stream, m: Message, size: i32, ended: bool): i32 
   m.inside = true;
   advance(stream, m);
   m.inside = false;
-  const held = holds(stream, m);
+  const held = holds(stream, m) && !m.madeTrailers;
   if (stream.replied && !m.ownReply) return Stop.BodyNone;
   m.buffering = held;
   m.bufferOpen = held;
@@ -309,7 +309,7 @@ export function onBody(stream: Stream, m: Message, size: i32, ended: bool): i32 
 export function onTrailers(stream: Stream, m: Message): i32 {
   if (stream.replied && !m.ownReply) return Stop.Trailers;
   m.ended = true;
-  m.trailersSeen = true;
+  m.receiveTrailers();
   m.openHeldBuffer();
   m.inside = true;
   advance(stream, m);

@@ -144,7 +144,7 @@ export function lowBody(stream: Stream, m: Message, size: i32, eos: bool): i32 {
 export function lowTrailers(stream: Stream, m: Message): i32 {
   if (stream.replied && !m.ownReply) return Stop.Trailers;
   m.ended = true;
-  m.trailersSeen = true;
+  m.receiveTrailers();
   return callback(stream, m, m.direction == Direction.Request ? Task.RequestTrailers : Task.ResponseTrailers, true, Stop.Trailers);
 }
 
@@ -164,9 +164,8 @@ function callback(stream: Stream, m: Message, task: i32, eos: bool, halt: i32): 
   }
   if (stream.replied && !m.ownReply) return stop(stream, m, halt);
   // A resume inside the same phase means: do not stop.
-  if (m.resumed) status = 0;
-  m.paused = status != 0 && status != DataStatus.StopIterationNoBuffer;
-  if (status == DataStatus.StopIterationNoBuffer && (task == Task.RequestHeaders || task == Task.ResponseHeaders)) m.paused = true;
+  if (m.resumed || m.madeTrailers) status = 0;
+  m.paused = status != 0;
   if (status == 0) {
     if (task == Task.RequestBody || task == Task.ResponseBody) m.passed = true;
     m.released = true;
