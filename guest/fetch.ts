@@ -87,7 +87,8 @@ export class FetchResponse {
     let view = this.trailerView;
     if (view === null) {
       view = new HeaderMap(MapType.CallTrailers);
-      view.pairs = this.readTrailers();
+      const pairs = this.trailerPairs;
+      view.pairs = pairs !== null ? pairs : new ArrayBuffer(0);
       view.live = false;
       this.trailerView = view;
     }
@@ -112,7 +113,6 @@ export class FetchResponse {
     if (!this.open) return;
     this.readHeaders();
     this.readBody();
-    this.readTrailers();
     this.open = false;
   }
 
@@ -124,12 +124,9 @@ export class FetchResponse {
     return pairs;
   }
 
-  private readTrailers(): ArrayBuffer {
-    const known = this.trailerPairs;
-    if (known !== null) return known;
-    const pairs = this.open ? receivePairs(MapType.CallTrailers) : new ArrayBuffer(0);
-    this.trailerPairs = pairs;
-    return pairs;
+  /** @internal Envoy 1.40 shows a call's trailers only as long as the root is the effective context: they are copied before the stream's turn. */
+  receiveTrailers(): void {
+    this.trailerPairs = receivePairs(MapType.CallTrailers);
   }
 
   /** @internal */ bodySize: u32 = 0;

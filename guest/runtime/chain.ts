@@ -332,9 +332,10 @@ export function answered(): Stream | null {
 }
 
 /** A callout was answered; the stream may be gone. A low-level filter's call is handed back. */
-export function onCallResponse(token: u32, headerCount: u32, bodySize: u32): PendingCall | null {
+export function onCallResponse(token: u32, headerCount: u32, bodySize: u32, trailerCount: u32): PendingCall | null {
   const call = takeCall(token);
   if (call === null || call.stream.closed) return null;
+  if (trailerCount > 0) call.response.receiveTrailers();
   const stream = call.stream;
   if (!focus(stream.id)) return null;
   effective = stream;

@@ -132,13 +132,13 @@ function guardResponseHeaders(id: u32, end: u32): i32 {
 export function proxy_on_http_call_response(root: u32, token: u32, headers: u32, size: u32, trailers: u32): void {
   entered(root);
   forgetLevel();
-  if (guardCall(token, headers, size) >= 0) return;
+  if (guardCall(token, headers, size, trailers) >= 0) return;
   const stream = answered();
   if (stream !== null) emergency(stream.id);
 }
 
-function guardCall(token: u32, headers: u32, size: u32): i32 {
-  const low = onCallResponse(token, headers, size);
+function guardCall(token: u32, headers: u32, size: u32, trailers: u32): i32 {
+  const low = onCallResponse(token, headers, size, trailers);
   if (usesLowLevel && low !== null) lowAnswered(low);
   trimInbox();
   return 1;
