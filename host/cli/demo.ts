@@ -75,7 +75,7 @@ function buildExamples(): Record<string, string> {
     const file = path.join(directory, `${name}-${hash}.wasm`);
     if (!existsSync(file)) {
       const started = performance.now();
-      const { wasm } = build([source], { debug: true });
+      const { wasm } = build([source]);
       for (const old of readdirSync(directory)) if (old.startsWith(`${name}-`)) rmSync(path.join(directory, old));
       writeFileSync(`${file}.${process.pid}`, wasm);
       renameSync(`${file}.${process.pid}`, file);

@@ -26,7 +26,6 @@ export async function runRun(files: string[], flags: RunFlags): Promise<void> {
   checkedUrl(flags.upstream);
   const config = readConfig(flags.config);
   const { wasm, manifest } = loadModule(files, {
-    debug: true,
     ...(flags.memory === undefined ? {} : { memory: flags.memory }),
     ...(flags.budget === undefined ? {} : { budget: flags.budget }),
   });

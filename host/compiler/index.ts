@@ -7,7 +7,7 @@ import { ENTRY, featuresConstant, generateEntry, withExports } from "./entry.js"
 import { type Module, binaryen } from "./ir.js";
 import { linkProblems } from "./link.js";
 import { MANIFEST_SECTION, type Manifest, makeManifest } from "./manifest.js";
-import { withoutDeadData } from "./passes/data.js";
+import { staticObjects, withoutDeadData } from "./passes/data.js";
 import { removeUnneededFrames } from "./passes/frames.js";
 import { asyncify, keepApart, protectBorders, withoutSuspension } from "./passes/coroutine.js";
 import { type Needs, specialise } from "./passes/features.js";
@@ -59,10 +59,11 @@ export function build(files: string[], options: BuildOptions = {}): BuildResult 
   const relevant = diagnostics.map((d) => locate(d, program));
   failOn(relevant);
   try {
+    const objects = staticObjects(module!);
     const needs = runPasses(module!, program, options);
     if (!module!.validate()) throw new Error("the compiler produced an invalid module; please report it with the source");
     const manifest = makeManifest(program, needs, pages * PAGE);
-    const wasm = emit(module!, manifest, options.debug ?? false);
+    const wasm = emit(module!, manifest, options.debug ?? false, objects);
     const problems = linkProblems(wasm);
     if (problems.length) throw new BuildError(problems.map((message) => ({ severity: "error", code: "ES300", message })));
     return { wasm, manifest, warnings: relevant.filter((d) => d.severity === "warning" && !d.file?.startsWith("~lib/")) };
@@ -167,9 +168,9 @@ function setConstant(m: Module, name: string, value: number): void {
   m.addGlobal(name, binaryen.i32, false, m.i32.const(value));
 }
 
-function emit(m: Module, manifest: Manifest, debug: boolean): Uint8Array {
+function emit(m: Module, manifest: Manifest, debug: boolean, objects: ReturnType<typeof staticObjects>): Uint8Array {
   m.addCustomSection(MANIFEST_SECTION, new TextEncoder().encode(JSON.stringify(manifest)) as never);
   binaryen.setDebugInfo(debug);
   m.runPasses(debug ? ["strip-target-features", "strip-producers"] : ["strip-target-features", "strip-producers", "strip-debug"]);
-  return withoutDeadData(m, m.emitBinary());
+  return withoutDeadData(m, m.emitBinary(), objects);
 }
