@@ -1,11 +1,12 @@
 // A stream: one HTTP request and its response, as a filter sees it.
 import { closeStream } from "./runtime/abi";
 import { awaitCall, awaitCalls, awaitResponse, sendReply } from "./runtime/chain";
-import { focus } from "./runtime/focus";
+import { focus, isCurrent } from "./runtime/focus";
 import { Cell, Root } from "./runtime/roots";
 import { FetchRequest, FetchResponse } from "./fetch";
 import { NoConfig, StreamFilter } from "./filter";
 import { Headers } from "./headers";
+import { Level, write } from "./log";
 import { Request, Response } from "./message";
 
 export class Stream {
@@ -93,6 +94,10 @@ export class Stream {
   /** Drops the connection (HTTP/1) or resets the stream (HTTP/2) without an answer. Once only. */
   reset(): void {
     if (this.replied || this.closed) return;
+    if (!isCurrent(this.id)) {
+      write(Level.Error, "reset ignored: a stream can only be reset in its own callbacks");
+      return;
+    }
     this.replied = true;
     if (focus(this.id)) closeStream(0);
   }

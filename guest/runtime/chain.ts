@@ -2,9 +2,9 @@
 // where they stand into the status Envoy gets. The rules that keep Envoy alive (facts/envoy-verified.md 1a, 1b) are here and nowhere else:
 // one reply per stream and none from on_log on, a continue only for what we hold and never inside a callback of the same direction.
 /// <reference path="./builtins.d.ts" />
-import { Direction, Status, Stop, continueStream, getProperty, sendLocalResponse } from "./abi";
+import { Direction, Status, Stop, continueStream, getProperty, sendLocalResponse, setEffectiveContext } from "./abi";
 import { FAULTED, FINISHED, run, suspend } from "./coroutine";
-import { focus } from "./focus";
+import { entered, focus, isCurrent } from "./focus";
 import { arm, describeFault, disarm, outOfMemory } from "./isolation";
 import { at, begin, decimal, out, putText, reserve, trimInbox, used } from "./memory";
 import { Cell, Feature, PendingCall, Root, State, addCall, registry, takeCall, usesCoroutines, usesLinear } from "./roots";
@@ -176,6 +176,10 @@ export function sendReply(stream: Stream, status: i32, body: string, headers: He
     write(Level.Warn, "reply ignored: this stream has been answered already");
     return;
   }
+  if (!isCurrent(stream.id)) {
+    write(Level.Error, "reply ignored: a stream can only be answered in its own callbacks");
+    return;
+  }
   let code = status;
   if (code < 200 || code > 599) {
     write(Level.Error, "a reply cannot have status " + decimal(status) + ": 500 is sent");
@@ -337,7 +341,8 @@ export function onCallResponse(token: u32, headerCount: u32, bodySize: u32, trai
   if (call === null || call.stream.closed) return null;
   if (trailerCount > 0) call.response.receiveTrailers();
   const stream = call.stream;
-  if (!focus(stream.id)) return null;
+  if (setEffectiveContext(stream.id) != Status.Ok) return null;
+  entered(stream.id);
   effective = stream;
   const response = call.response;
   if (headerCount == 0) {

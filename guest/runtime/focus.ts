@@ -3,9 +3,11 @@
 import { Status, setEffectiveContext } from "./abi";
 
 let focused: u32 = 0;
+let current: u32 = 0;
 
-/** Envoy has begun a callback of this context. */
+/** Envoy has begun a callback of this context (or one about it). */
 export function entered(id: u32): void {
+  current = id;
   focused = id;
 }
 
@@ -15,4 +17,12 @@ export function focus(id: u32): bool {
   if (setEffectiveContext(id) != Status.Ok) return false;
   focused = id;
   return true;
+}
+
+/**
+ * Whether a callback of this stream runs. Only then can it be answered or reset: Envoy 1.40 stops the stream whose callback makes such a call, and if the
+ * call is about another stream, nothing resumes the first.
+ */
+export function isCurrent(id: u32): bool {
+  return id == current;
 }

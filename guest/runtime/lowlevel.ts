@@ -81,7 +81,10 @@ function attempt(stream: Stream, task: i32): bool {
   const ok = guardTask(task);
   disarm();
   subject = before;
-  if (ok) return true;
+  if (ok) {
+    letGo();
+    return true;
+  }
   const link = stream.root.links[0];
   // Whatever the instance was doing, its state is not to be trusted any more.
   stream.low = null;
@@ -89,6 +92,7 @@ function attempt(stream: Stream, task: i32): bool {
   // Where the stream goes on without the filter, nobody else will let go what it held.
   goOn(stream.request);
   if (stream.hasResponse) goOn(stream.response);
+  letGo();
   return false;
 }
 
@@ -156,7 +160,7 @@ function callback(stream: Stream, m: Message, task: i32, eos: bool, halt: i32): 
   const ok = attempt(stream, task);
   m.inside = false;
   let status = ok ? result : 0;
-  if (ok && status == DataStatus.StopIterationAndBuffer && m.passed && (task == Task.RequestBody || task == Task.ResponseBody)) {
+  if (ok && status == DataStatus.StopIterationAndBuffer && m.passed && !m.resumed && (task == Task.RequestBody || task == Task.ResponseBody)) {
     // Envoy 1.40 keeps one buffer for the whole chain: frames that went on and frames that are held would mix (H19).
     write(Level.Error, "the " + m.label + " body cannot be buffered after a part of it was continued: return StopIterationAndBuffer from the first frame on");
     fault(stream, stream.root.links[0].name, OnError.Closed, null);
@@ -191,14 +195,31 @@ export function lowResume(m: Message): void {
     write(Level.Error, "resume of the " + m.label + " ignored: it has not begun");
     return;
   }
-  if (!m.paused) return;
-  m.paused = false;
-  m.buffering = false;
-  m.bufferOpen = false;
-  m.released = true;
-  const map = m.headerMap;
-  if (map !== null) map.live = false;
-  if (focus(stream.id)) continueStream(m.direction);
+  if (!m.paused || m.resumed) return;
+  m.resumed = true;
+  going.push(m);
+}
+
+/**
+ * Resumes take effect when the author's code is through: what comes after them (a reply, a fault) finds the stream as it was. Envoy 1.40 crashes over a
+ * reply or a reset in the callback that continued the response.
+ */
+const going: Message[] = [];
+
+function letGo(): void {
+  while (going.length > 0) {
+    const m = going.pop();
+    const stream = m.stream;
+    m.resumed = false;
+    if (!m.paused || stream.replied || stream.closed) continue;
+    m.paused = false;
+    m.buffering = false;
+    m.bufferOpen = false;
+    m.released = true;
+    const map = m.headerMap;
+    if (map !== null) map.live = false;
+    if (focus(stream.id)) continueStream(m.direction);
+  }
 }
 
 export function lowDispatch(stream: Stream, call: FetchRequest): u32 {
