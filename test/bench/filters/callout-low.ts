@@ -1,0 +1,13 @@
+import { FetchRequest, FetchResponse, HeaderMap, HeadersStatus, NoConfig, StreamFilter, filter } from "envoyscript-sdk";
+
+@filter("callout")
+export class CalloutLow extends StreamFilter<NoConfig> {
+  onRequestHeaders(headers: HeaderMap, endOfStream: bool): HeadersStatus {
+    this.dispatch(new FetchRequest("auth", "/check"));
+    return HeadersStatus.StopAllIterationAndWatermark;
+  }
+  onFetch(token: u32, response: FetchResponse): void {
+    if (response.ok) this.resumeRequest();
+    else this.stream.reply(403, "denied\n");
+  }
+}

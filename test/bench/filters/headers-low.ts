@@ -1,0 +1,17 @@
+import { HeaderMap, HeadersStatus, NoConfig, StreamFilter, filter } from "envoyscript-sdk";
+
+@filter("headers")
+export class HeadersLow extends StreamFilter<NoConfig> {
+  onRequestHeaders(headers: HeaderMap, endOfStream: bool): HeadersStatus {
+    const agent = headers.get("user-agent");
+    const user = headers.get("x-user");
+    const accept = headers.get("accept");
+    if (agent !== null && user !== null && accept !== null) headers.append("x-added", user);
+    return HeadersStatus.Continue;
+  }
+  onResponseHeaders(headers: HeaderMap, endOfStream: bool): HeadersStatus {
+    headers.append("x-served", "yes");
+    headers.delete("server-timing");
+    return HeadersStatus.Continue;
+  }
+}
