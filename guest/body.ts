@@ -2,7 +2,7 @@
 // which direction a filter reads.
 import { BufferType, Direction, Status, getBuffer, getBufferStatus, setBuffer } from "./runtime/abi";
 import { bytesOf, decimal, out, receiveManaged, takeReceived, textOf } from "./runtime/memory";
-import { awaitChunk, awaitEnd } from "./runtime/chain";
+import { awaitChunk, awaitEnd, beginLoop, isReader } from "./runtime/chain";
 import { focus } from "./runtime/focus";
 import { Json } from "./json";
 import { Level, write } from "./log";
@@ -84,7 +84,7 @@ export class Body<T extends Message> {
   /** Waits for the next chunk. False at the end of the body (or where the stream is gone). What the loop leaves alone passes unchanged. */
   next(): bool {
     const m = this.message;
-    if (!m.streaming && !m.beginStreaming()) return false;
+    if (!isReader(m) && !beginLoop(m)) return false;
     m.settleChunk();
     if (m.presentChunk()) return true;
     if (!m.ended) {

@@ -2,7 +2,7 @@
 // in one crossing, and written back name by name, only where the author changed something.
 import { MapType, Status, addValue, getPairs, removeValue, replaceValue } from "./runtime/abi";
 import { at, begin, lowerCase, out, putText, receiveManaged, takeReceived, textOf } from "./runtime/memory";
-import { focus } from "./runtime/focus";
+import { focus, isLogging } from "./runtime/focus";
 import { cursor, find, named, next, start } from "./runtime/wire";
 import { Level, write } from "./log";
 
@@ -296,7 +296,7 @@ export class HeaderMap {
       return edited;
     }
     receiveManaged();
-    if (this.live && focus(this.owner)) getPairs(this.map, out, out + 4);
+    if ((this.live || isLogging(this.owner)) && focus(this.owner)) getPairs(this.map, out, out + 4);
     const fresh = takeReceived();
     this.pairs = fresh;
     return fresh;

@@ -1,7 +1,7 @@
 // A request or a response of a stream: headers, body, trailers, and how far the message has come.
 import { BufferType, Direction, MapType, Status, getBuffer, getBufferStatus, setBuffer } from "./runtime/abi";
 import { decimal, out, receiveManaged, takeReceived } from "./runtime/memory";
-import { awaitEnd, releaseHeaders } from "./runtime/chain";
+import { awaitEnd } from "./runtime/chain";
 import { focus } from "./runtime/focus";
 import { Body } from "./body";
 import { HeaderMap, statusOf } from "./headers";
@@ -97,17 +97,6 @@ export class Message {
   }
 
   // ---- Chunks. Envoy's buffer is either one frame (the usual case) or, while a filter waits for something else, all that came meanwhile.
-
-  /** @internal */
-  beginStreaming(): bool {
-    if (this.bodyless || this.content !== null || this.whole) {
-      // Read whole before: the loop sees it as one chunk.
-      if (this.bodyless || this.chunkOpen || this.chunkStart > 0) return false;
-    }
-    if (!releaseHeaders(this)) return false;
-    this.streaming = true;
-    return true;
-  }
 
   /** @internal Moves behind the current chunk. */
   settleChunk(): void {

@@ -104,21 +104,35 @@ export function awaitChunk(m: Message): void {
   wait(cell, State.WaitChunk, m);
 }
 
-/** The first `body.next()`: from here on the body is seen as it passes. With several filters that deal with this body it is buffered and seen as one chunk. */
-export function releaseHeaders(m: Message): bool {
+/** Whether the running filter is in its loop over this body. */
+export function isReader(m: Message): bool {
+  const reader = m.reader;
+  return reader !== null && reader === running;
+}
+
+/**
+ * The first `body.next()` of a filter: from here on the body is seen as it passes. With several filters that deal with this body it is kept whole, and each
+ * of them sees it as one chunk.
+ */
+export function beginLoop(m: Message): bool {
   const stream = m.stream;
   const cell = waiter(stream, "reading chunks");
-  if (cell === null || !m.seen || stream.replied) return false;
+  if (cell === null || !m.seen || m.bodyless || stream.replied) return false;
   const request = m.direction == Direction.Request;
-  if ((request ? stream.root.requestReaders : stream.root.responseReaders) > 1) {
-    if (!m.whole) awaitEnd(m);
-    return m.whole;
-  }
-  if (m.released && m.reader === null) {
+  const shared = (request ? stream.root.requestReaders : stream.root.responseReaders) > 1;
+  if (m.released && (shared || m.reader === null)) {
     write(Level.Error, "the " + m.label + " body was passed on already: read it earlier");
     return false;
   }
+  if (shared) {
+    if (!m.whole) awaitEnd(m);
+    if (!m.whole) return false;
+  }
+  m.streaming = !shared;
   m.reader = cell;
+  m.chunkStart = 0;
+  m.chunkSize = 0;
+  m.chunkOpen = false;
   if (!m.released) {
     const headers = m.headers;
     if (request && stream.root.features & Feature.Request) headers.keep();

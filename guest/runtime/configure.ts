@@ -77,6 +77,9 @@ function complete(root: Root): Root {
     if (features & Feature.RequestBody) root.requestReaders++;
     if (features & Feature.ResponseBody) root.responseReaders++;
   }
+  // A body that several filters deal with is kept whole for them, whatever each of them does with it.
+  if (root.requestReaders > 1) root.features |= Feature.RequestWhole;
+  if (root.responseReaders > 1) root.features |= Feature.ResponseWhole;
   return root;
 }
 

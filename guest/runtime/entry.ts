@@ -3,7 +3,7 @@
 import { Direction, Stop, sendLocalResponse } from "./abi";
 import { answered, fault, forget, onBody, onCallResponse, onRequestHeaders, onResponseHeaders, onTrailers } from "./chain";
 import { configure } from "./configure";
-import { entered, focus } from "./focus";
+import { beginLog, endLog, entered, focus } from "./focus";
 import { arm, disarm, outOfMemory } from "./isolation";
 import { lowAnswered, lowBody, lowDone, lowHeaders, lowLog, lowTrailers } from "./lowlevel";
 import { allocate, trimInbox } from "./memory";
@@ -146,7 +146,9 @@ function guardCall(token: u32, headers: u32, size: u32, trailers: u32): i32 {
 
 export function proxy_on_log(id: u32): void {
   forgetLevel();
+  beginLog(id);
   guardLog(id);
+  endLog();
 }
 
 function guardLog(id: u32): i32 {

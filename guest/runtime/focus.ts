@@ -19,10 +19,18 @@ export function focus(id: u32): bool {
   return true;
 }
 
-/**
- * Whether a callback of this stream runs. Only then can it be answered or reset: Envoy 1.40 stops the stream whose callback makes such a call, and if the
- * call is about another stream, nothing resumes the first.
- */
-export function isCurrent(id: u32): bool {
-  return id == current;
+/** The stream whose on_log runs; 0 outside of it. */
+let logging: u32 = 0;
+
+export function beginLog(id: u32): void {
+  logging = id;
+}
+
+export function endLog(): void {
+  logging = 0;
+}
+
+/** Envoy 1.40 shows the headers of a stream once more in its on_log, for reading. */
+export function isLogging(id: u32): bool {
+  return id != 0 && id == logging;
 }
