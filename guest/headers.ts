@@ -279,6 +279,12 @@ export class HeaderMap {
     return false;
   }
 
+  /** @internal The host's map is another one now: it is read again when needed. */
+  forget(): void {
+    this.pairs = null;
+    this.edits = null;
+  }
+
   /** @internal Makes sure there is a copy before Envoy takes the map away. */
   keep(): void {
     if (this.pairs === null) this.load();

@@ -87,7 +87,7 @@ export class Message {
     const map = this.trailerMap;
     if (map === null) return;
     map.live = true;
-    map.pairs = null;
+    map.forget();
   }
 
   /** @internal Trailers were made in this callback: Envoy hands them on when it returns, so what comes before them cannot be held. */

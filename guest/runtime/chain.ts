@@ -282,7 +282,7 @@ export function onResponseHeaders(stream: Stream, ended: bool): i32 {
   const map = m.headerMap;
   if (map !== null) {
     map.live = true;
-    map.pairs = null;
+    map.forget();
   }
   const reader = stream.request.reader;
   if (stream.front !== null || (reader !== null && !reader.passed && !fromUpstream())) abandonRequest(stream);

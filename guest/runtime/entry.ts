@@ -156,6 +156,11 @@ function guardLog(id: u32): i32 {
   if (stream === null) return 1;
   entered(id);
   stream.closed = true;
+  if (stream.replied && stream.hasResponse) {
+    // A reply has taken the place of the response that was read before.
+    const map = stream.response.headerMap;
+    if (map !== null) map.forget();
+  }
   if (usesLowLevel && (!usesLinear || stream.root.lowLevel)) {
     lowLog(stream);
     return 1;

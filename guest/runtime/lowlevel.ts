@@ -4,7 +4,7 @@ import { Direction, Status, Stop, continueStream } from "./abi";
 import { fault } from "./chain";
 import { focus } from "./focus";
 import { arm, disarm } from "./isolation";
-import { PendingCall, addCall, registry } from "./roots";
+import { Feature, PendingCall, addCall, registry } from "./roots";
 import { FetchRequest, FetchResponse, dispatch } from "../fetch";
 import { DataStatus, HeadersStatus, NoConfig, OnError, StreamFilter, TrailersStatus, giveStream } from "../filter";
 import { Level, write } from "../log";
@@ -120,7 +120,7 @@ export function lowHeaders(stream: Stream, m: Message, eos: bool): i32 {
     const map = m.headerMap;
     if (map !== null) {
       map.live = true;
-      map.pairs = null;
+      map.forget();
     }
     // A response that overtakes a held request is Envoy's own: nothing of the request is left to resume.
     stream.request.paused = false;
@@ -172,6 +172,7 @@ function callback(stream: Stream, m: Message, task: i32, eos: bool, halt: i32): 
   m.paused = status != 0;
   if (status == 0) {
     if (task == Task.RequestBody || task == Task.ResponseBody) m.passed = true;
+    if (m.direction == Direction.Request && stream.root.features & Feature.Request) m.headers.keep();
     m.released = true;
     const map = m.headerMap;
     if (map !== null) map.live = false;
