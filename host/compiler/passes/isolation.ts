@@ -71,6 +71,7 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
     },
     leave(e) {
       if (binaryen.getExpressionId(e) === binaryen.UnreachableId) {
+        if (f.name.endsWith("/rt/tlsf/growMemory")) return collectFirst(m);
         return sequence(m, [raise(m, memory ? FaultKind.Memory : FaultKind.Unreachable, 0), m.throw(PANIC, [])], binaryen.unreachable);
       }
       switch (kindOf(e)) {
@@ -98,6 +99,13 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
     },
   });
   if (body !== f.body) setBody(f, body);
+}
+
+/** The memory cannot grow: garbage that the collector has not come to yet may be enough. (\`growMemory(root, size)\`; its caller looks for a free block again.) */
+function collectFirst(m: Module): Expression {
+  const found = m.call("~lib/rt/tlsf/searchBlock", [m.local.get(0, binaryen.i32), m.local.get(1, binaryen.i32)], binaryen.i32);
+  const steps = [m.call("~lib/rt/itcms/__collect", [], binaryen.none), m.if(m.i32.eqz(found), m.block(null, [raise(m, FaultKind.Memory, 0), m.throw(PANIC, [])])), m.return()];
+  return sequence(m, steps, binaryen.unreachable);
 }
 
 function setOperand(call: Expression, index: number, operand: Expression): void {
