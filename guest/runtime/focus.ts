@@ -19,6 +19,14 @@ export function focus(id: u32): bool {
   return true;
 }
 
+/**
+ * Whether a callback of this stream runs. Only then can it be answered or reset: Envoy 1.40 stops the stream whose callback makes such a call, and if the
+ * call is about another stream, nothing resumes the first.
+ */
+export function isCurrent(id: u32): bool {
+  return id == current;
+}
+
 /** The stream whose on_log runs; 0 outside of it. */
 let logging: u32 = 0;
 
