@@ -1,6 +1,6 @@
 // Headers and trailers. `Headers` is a list an author makes (for fetch and reply). `HeaderMap` is a live map of a stream: read from the host once,
 // in one crossing, and written back name by name, only where the author changed something.
-import { MapType, Status, addValue, getPairs, removeValue, replaceValue } from "./runtime/abi";
+import { MapType, Status, addValue, getPairs, getValue, removeValue, replaceValue } from "./runtime/abi";
 import { at, begin, lowerCase, out, putText, receiveManaged, takeReceived, textOf } from "./runtime/memory";
 import { focus, isLogging } from "./runtime/focus";
 import { cursor, find, named, next, start } from "./runtime/wire";
@@ -157,7 +157,8 @@ export class HeaderMap {
 
   /** The first value of `name`, or null where there is none. */
   get(name: string): string | null {
-    return find(this.load(), name) ? textOf(cursor.value, cursor.valueSize) : null;
+    if (this.asksSingly()) return this.ask(name) ? textOf(load<usize>(out), load<usize>(out, sizeof<usize>())) : null;
+    return find(this.load(), this.known(name)) ? textOf(cursor.value, cursor.valueSize) : null;
   }
 
   /** Every value of `name`, in order. */
@@ -181,7 +182,27 @@ export class HeaderMap {
   }
 
   has(name: string): bool {
-    return find(this.load(), name);
+    return this.asksSingly() ? this.ask(name) : find(this.load(), this.known(name));
+  }
+
+  /** Single questions so far. */
+  private asked: i32 = 0;
+
+  /** A question about one header costs about a third of reading the map, so the first few are asked one by one. */
+  private asksSingly(): bool {
+    return this.pairs === null && this.live && this.asked++ < 3 && focus(this.owner);
+  }
+
+  /** Asks the host for one header; the value lies in its inbox. */
+  private ask(name: string): bool {
+    begin();
+    const size = putText(this.known(name));
+    return getValue(this.map, at(0), size, out, out + sizeof<usize>()) == Status.Ok;
+  }
+
+  /** Envoy knows the request's `host` as `:authority`. */
+  private known(name: string): string {
+    return this.map == MapType.RequestHeaders && name.length == 4 && lowerCase(name) == "host" ? ":authority" : name;
   }
 
   /** How many headers there are, pseudo headers included. */

@@ -132,7 +132,7 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
   setConstant(m, `${roots}usesLinear`, has("linear"));
   setConstant(m, `${roots}usesLowLevel`, has("low-level"));
   setConstant(m, `${roots}usesConfig`, program.filters.length > 1 || program.filters.some((filter) => filter.config) ? 1 : 0);
-  const shapes = program.filters.map((filter) => ({ name: filter.name, internalName: `${filter.file.internal}/${filter.className}`, style: filter.style, methods: filter.methods }));
+  const shapes = program.filters.map((filter) => ({ name: filter.name, internalName: `${filter.file.internal}/${filter.className}`, style: filter.style, lateRequest: filter.lateRequest, methods: filter.methods }));
   const needs = specialise(m, shapes, featuresConstant);
   removeUnneededFrames(m);
   setConstant(m, `${roots}usesCoroutines`, needs.suspends ? 1 : 0);

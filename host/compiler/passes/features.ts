@@ -21,6 +21,8 @@ export interface FilterShape {
   /** Class in the compiled module: "dir/file/Class". */
   internalName: string;
   style: "linear" | "low-level";
+  /** The request may be looked at after its headers went on. */
+  lateRequest: boolean;
   /** Methods the class (or a class of the author it extends) overrides. */
   methods: string[];
 }
@@ -59,6 +61,7 @@ export function specialise(m: Module, filters: FilterShape[], constants: (index:
     const requestBody = linear ? (bits & Feature.RequestBody) !== 0 : own.has("onRequestBody") || own.has("onRequestTrailers");
     const responseBody = linear ? (bits & Feature.ResponseBody) !== 0 : own.has("onResponseBody") || own.has("onResponseTrailers");
     if (!linear) bits &= ~(Feature.RequestBody | Feature.ResponseBody);
+    if (!filter.lateRequest && !(bits & Feature.RequestBody)) bits &= ~Feature.Request;
     if (next) wanted.add("proxy_on_response_headers");
     if (linear ? requestBody : own.has("onRequestBody")) wanted.add("proxy_on_request_body");
     if (linear ? requestBody : own.has("onRequestTrailers")) wanted.add("proxy_on_request_trailers");
