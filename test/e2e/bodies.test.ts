@@ -2,7 +2,7 @@
 import { createHash, randomInt } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Exchange, send, send2 } from "../harness/client.js";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
 import { Filter, Json, NoConfig, Stream, filter } from "envoyscript-sdk";
@@ -186,7 +186,10 @@ describe.each(clients)("the whole request body over %s", (_, client) => {
 
   test("set(): longer, twice, empty, bytes", async () => {
     const one = await post("/request/set", { body: ["short"], headers: { "content-length": "5" } });
-    expect(one.seen).toMatchObject({ body: "a new body, longer than the old one", headers: { "content-length": "35", "x-set": "true", "x-read": "a new body, longer than the old one" } });
+    expect(one.seen).toMatchObject({
+      body: "a new body, longer than the old one",
+      headers: { "content-length": "35", "x-set": "true", "x-read": "a new body, longer than the old one" },
+    });
     const two = await post("/request/set-twice", { body: ["short"], headers: { "content-length": "5" } });
     expect(two.seen).toMatchObject({ body: "second", headers: { "content-length": "6", "x-read": "second" } });
     const three = await post("/request/set-empty", { body: ["short"], headers: { "content-length": "5" } });
@@ -314,7 +317,9 @@ describe.each(clients)("a body over Envoy's buffer limit (1 MiB) over %s", (_, c
     const next = random(1);
     payload = bodyOf(2 * MiB, next);
     pieces = split(payload, next);
-    const request = await client(`${envoy.url}/request/text`, { method: "POST", body: pieces, headers: { "content-length": String(payload.length) } }).catch((error: Error) => error);
+    const request = await client(`${envoy.url}/request/text`, { method: "POST", body: pieces, headers: { "content-length": String(payload.length) } }).catch(
+      (error: Error) => error,
+    );
     // Envoy answers and closes while the client still writes: over HTTP/1 that can reach the client as a broken connection.
     if (!(request instanceof Error)) expect(request.status).toBe(413);
     await envoy.accessLogged(/^\/request\/text 413 request_payload_too_large/);

@@ -1,7 +1,7 @@
 // Several filters in one module: chosen by root_id, or chained by configuration, each isolated from the others.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { send, send2 } from "../harness/client.js";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTERS = `
 import { Filter, NoConfig, OnError, Stream, filter, log } from "envoyscript-sdk";
@@ -100,8 +100,14 @@ describe("a chain a, b, c", () => {
       const answer = await run({ "x-a": "fetch", "x-c": "fetch", "x-b": "response-fetch" });
       expect(answer.seen.headers).toMatchObject({ "x-way": "abc", "x-fetched": "a!, c!" });
       expect(answer.headers).toMatchObject({ "x-back": "c200;b200;a200;", "x-fetched": "b!" });
-      expect((await run({ "x-a": "fetch", "x-b": "fetch", "x-c": "fetch" }, ["a", "b"])).seen).toMatchObject({ body: "ab", headers: { "x-fetched": "a!, b!, c!" } });
-      expect((await run({ "x-a": "response-fetch", "x-b": "response-fetch", "x-c": "response-fetch" })).headers).toMatchObject({ "x-back": "c200;b200;a200;", "x-fetched": "c!, b!, a!" });
+      expect((await run({ "x-a": "fetch", "x-b": "fetch", "x-c": "fetch" }, ["a", "b"])).seen).toMatchObject({
+        body: "ab",
+        headers: { "x-fetched": "a!, b!, c!" },
+      });
+      expect((await run({ "x-a": "response-fetch", "x-b": "response-fetch", "x-c": "response-fetch" })).headers).toMatchObject({
+        "x-back": "c200;b200;a200;",
+        "x-fetched": "c!, b!, a!",
+      });
     });
 
     test.each(["reply", "fetch-reply"])("%s by b: a sees it on its way back, c never runs", async (what) => {
@@ -192,20 +198,23 @@ describe("onError open", () => {
   });
   afterAll(() => envoy?.close());
 
-  test.each(["fault", "fetch-fault", "body-fault", "loop-fault", "response-fault", "response-fetch-fault", "response-body-fault", "response-loop-fault"])("%s: the stream goes on without the filter", async (what) => {
-    for (const [, client] of clients) {
-      for (const body of [undefined, ["one", "two"]]) {
-        const answer = await client(envoy.url, { headers: { "x-open": what }, ...(body ? { method: "POST", body } : {}) });
-        expect(answer.status).toBe(200);
-        const seen = JSON.parse(answer.text);
-        expect(seen).toMatchObject({ body: body ? "onetwo" : "", headers: { "x-way": "ab", "x-open-was-here": "1" } });
-        expect(answer.headers["x-back"]).toBe("b200;a200;");
-        // Its loop over a body that is not there never faults.
-        if (what !== "loop-fault" || body) if (what !== "response-loop-fault") expect(answer.headers).not.toHaveProperty("x-open-came-back");
+  test.each(["fault", "fetch-fault", "body-fault", "loop-fault", "response-fault", "response-fetch-fault", "response-body-fault", "response-loop-fault"])(
+    "%s: the stream goes on without the filter",
+    async (what) => {
+      for (const [, client] of clients) {
+        for (const body of [undefined, ["one", "two"]]) {
+          const answer = await client(envoy.url, { headers: { "x-open": what }, ...(body ? { method: "POST", body } : {}) });
+          expect(answer.status).toBe(200);
+          const seen = JSON.parse(answer.text);
+          expect(seen).toMatchObject({ body: body ? "onetwo" : "", headers: { "x-way": "ab", "x-open-was-here": "1" } });
+          expect(answer.headers["x-back"]).toBe("b200;a200;");
+          // Its loop over a body that is not there never faults.
+          if (what !== "loop-fault" || body) if (what !== "response-loop-fault") expect(answer.headers).not.toHaveProperty("x-open-came-back");
+        }
       }
-    }
-    await envoy.logged(/error .*filter "open" failed: .*; the stream goes on without it/);
-  });
+      await envoy.logged(/error .*filter "open" failed: .*; the stream goes on without it/);
+    },
+  );
 
   test("set in the configuration overrides the filter's own", async () => {
     const answer = await send(envoy.url, { headers: { "x-b": "fault" } });

@@ -1,9 +1,10 @@
 // Callouts: fetch, send, fetchAll, and everything that can go wrong with them; and that a filter can wait anywhere in its code.
-import net, { type AddressInfo } from "node:net";
+
 import type { ServerResponse } from "node:http";
+import net, { type AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { send, send2 } from "../harness/client.js";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
 import { FetchRequest, FetchResponse, Filter, Headers, NoConfig, Stream, filter } from "envoyscript-sdk";
@@ -203,7 +204,8 @@ beforeAll(async () => {
           response.setHeader("x-many", ["a", "b"]);
           return void response.end('{"a":7}');
         }
-        if (pathname === "/echo") return void response.end(JSON.stringify({ method: seen.method, url: seen.url, headers: seen.headers, body: seen.body.toString() }));
+        if (pathname === "/echo")
+          return void response.end(JSON.stringify({ method: seen.method, url: seen.url, headers: seen.headers, body: seen.body.toString() }));
         if (pathname === "/number") return void response.end(String(Number(search.slice(1)) * 2));
         if (pathname === "/hang") return;
         if (pathname.startsWith("/hold/")) {
@@ -260,7 +262,12 @@ describe("fetch", () => {
 
   test("method, host, headers and body of a FetchRequest; framing and pseudo headers cannot be smuggled in", async () => {
     const seen = JSON.parse((await send(`${envoy.url}/request`)).text);
-    expect(seen).toMatchObject({ method: "PATCH", url: "/echo?a=b", body: "body ä", headers: { host: "auth.example", "x-mine": "1, 2", "content-length": "7", "x-envoy-expected-rq-timeout-ms": "1000" } });
+    expect(seen).toMatchObject({
+      method: "PATCH",
+      url: "/echo?a=b",
+      body: "body ä",
+      headers: { host: "auth.example", "x-mine": "1, 2", "content-length": "7", "x-envoy-expected-rq-timeout-ms": "1000" },
+    });
     expect(seen.headers).not.toHaveProperty("x-bad");
     expect(seen.headers).not.toHaveProperty("b");
     await envoy.logged(/error .*header "x-bad" left out/);
@@ -288,7 +295,10 @@ describe("fetch", () => {
   });
 
   test.each(clients)("mixed with whole bodies in both directions, over %s", async (_, client) => {
-    for (const body of [["one ", "two "], ["x".repeat(100_000), "y".repeat(100_000)]]) {
+    for (const body of [
+      ["one ", "two "],
+      ["x".repeat(100_000), "y".repeat(100_000)],
+    ]) {
       const answer = await client(`${envoy.url}/body`, { method: "POST", body });
       expect(answer.text.startsWith("slow{")).toBe(true);
       const seen = JSON.parse(answer.text.slice(4));
@@ -418,6 +428,6 @@ describe("a filter waits anywhere in its code", () => {
     const paths = ["/loop", "/deep", "/tree", "/wide", "/parts"];
     const alone = await Promise.all(paths.map(async (path) => (await send(envoy.url + path)).text));
     const answers = await Promise.all(Array.from({ length: 200 }, async (_, i) => (await send(envoy.url + paths[i % paths.length]!)).text));
-    answers.forEach((text, i) => expect(text).toBe(alone[i % paths.length]));
+    expect(answers).toEqual(answers.map((_, i) => alone[i % paths.length]));
   });
 });

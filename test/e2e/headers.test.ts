@@ -1,7 +1,7 @@
 // Headers of request and response: every way to read and write them, and what is refused because Envoy would break or be misled by it.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { send, send2 } from "../harness/client.js";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
 import { Filter, HeaderMap, NoConfig, Stream, filter } from "envoyscript-sdk";

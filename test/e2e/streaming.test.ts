@@ -4,7 +4,7 @@ import http from "node:http";
 import net, { type AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { send, send2 } from "../harness/client.js";
-import { type Handler, type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
+import { type Handler, startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
 import { Body, Filter, NoConfig, Request, Response, Stream, filter } from "envoyscript-sdk";
@@ -98,7 +98,12 @@ export class Chunks extends Filter<NoConfig> {
 }`;
 
 /** Every piece comes as a chunk of its own: the next is written when the other side has seen the one before. */
-function stepwise(port: number, path: string, pieces: string[], step: (n: number) => Promise<void>): Promise<{ status: number; text: string; headers: http.IncomingHttpHeaders }> {
+function stepwise(
+  port: number,
+  path: string,
+  pieces: string[],
+  step: (n: number) => Promise<void>,
+): Promise<{ status: number; text: string; headers: http.IncomingHttpHeaders }> {
   return new Promise((resolve, reject) => {
     const request = http.request({ port, path, method: "POST", agent: false });
     request.on("error", reject);
@@ -128,7 +133,7 @@ describe("a streamed body", () => {
   let answerWith: Handler | undefined;
   /** Bytes the upstream got so far of the request in work, and who waits for them. */
   let arrived = "";
-  let waiting: (() => void)[] = [];
+  const waiting: (() => void)[] = [];
   let slow: (() => void) | undefined;
   const upTo = async (wanted: () => boolean) => {
     while (!wanted()) await new Promise<void>((resolve) => waiting.push(resolve));
@@ -249,7 +254,12 @@ describe("a streamed body", () => {
   });
 
   /** The upstream answers in pieces; the next one goes when the client has what the filter made of the one before. */
-  function responseBy(path: string, pieces: string[], shown: string[], headers: Record<string, string> = {}): Promise<{ text: string; headers: http.IncomingHttpHeaders }> {
+  function responseBy(
+    path: string,
+    pieces: string[],
+    shown: string[],
+    headers: Record<string, string> = {},
+  ): Promise<{ text: string; headers: http.IncomingHttpHeaders }> {
     let got = "";
     let wake: () => void = () => {};
     answerWith = async (_, response) => {
@@ -332,7 +342,9 @@ describe("a streamed body", () => {
         response.end(digest(Buffer.concat(got)));
       };
       expect((await client(`${envoy.url}/request/replace`, { method: "POST", body: pieces })).text, context).toBe(upper);
-      expect((await client(`${envoy.url}/request/pass`, { method: "POST", body: pieces, headers: { "content-length": String(size) } })).text, context).toBe(digest(body));
+      expect((await client(`${envoy.url}/request/pass`, { method: "POST", body: pieces, headers: { "content-length": String(size) } })).text, context).toBe(
+        digest(body),
+      );
       answerWith = async (_, response) => {
         for (const piece of pieces) if (!response.write(piece)) await new Promise<void>((drained) => response.once("drain", () => drained()));
         response.end();
@@ -406,7 +418,8 @@ describe("trailers", () => {
   afterAll(() => envoy?.close());
 
   describe.each(clients)("over %s", (_, client) => {
-    const post = async (path: string, body: string[], given?: Record<string, string>) => JSON.parse((await client(envoy.url + path, { method: "POST", body, ...(given ? { trailers: given } : {}) })).text);
+    const post = async (path: string, body: string[], given?: Record<string, string>) =>
+      JSON.parse((await client(envoy.url + path, { method: "POST", body, ...(given ? { trailers: given } : {}) })).text);
 
     test("of the request: read, with the body before them or without", async () => {
       expect((await post("/request/read", ["a", "b"], { "x-sum": "7" })).headers["x-saw"]).toBe("7 1");

@@ -1,10 +1,10 @@
 // A real Envoy with filters under test between a client and servers that the test writes. Everything listens on loopback ports of its own.
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from "node:http";
-import { type Http2Server, createServer as createHttp2Server } from "node:http2";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createHttp2Server, type Http2Server } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
 import { type BootstrapOptions, bootstrap } from "../../host/envoy/bootstrap.js";
 import { findEnvoy } from "../../host/envoy/find.js";
-import { type RunningEnvoy, launchEnvoy } from "../../host/envoy/launch.js";
+import { launchEnvoy, type RunningEnvoy } from "../../host/envoy/launch.js";
 import { buildModule } from "./build.js";
 
 /** What a test server saw. */
@@ -66,7 +66,9 @@ export async function startServer(handler: Handler, options: { http2?: boolean; 
 /** Answers with what it saw, as JSON; the usual upstream. */
 export const echo: Handler = (request, response) => {
   response.setHeader("content-type", "application/json");
-  response.end(JSON.stringify({ method: request.method, url: request.url, headers: request.headers, body: request.body.toString("utf8"), trailers: request.trailers }));
+  response.end(
+    JSON.stringify({ method: request.method, url: request.url, headers: request.headers, body: request.body.toString("utf8"), trailers: request.trailers }),
+  );
 };
 
 export interface TestEnvoyOptions extends Partial<Omit<BootstrapOptions, "upstream" | "clusters" | "filters">> {
@@ -106,7 +108,10 @@ const ACCESS_LOG = "%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%";
 export async function startTestEnvoy(options: TestEnvoyOptions): Promise<TestEnvoy> {
   const wasm = options.filter.endsWith(".wasm")
     ? options.filter
-    : buildModule(options.filter, { ...(options.memory ? { memory: options.memory } : {}), ...(options.budget === undefined ? {} : { budget: options.budget }) });
+    : buildModule(options.filter, {
+        ...(options.memory ? { memory: options.memory } : {}),
+        ...(options.budget === undefined ? {} : { budget: options.budget }),
+      });
   const upstream = await startServer(options.upstream ?? echo, options.upstreamOptions);
   const servers: Record<string, TestServer> = {};
   const targets: { name: string; url: string }[] = [];
@@ -127,13 +132,15 @@ export async function startTestEnvoy(options: TestEnvoyOptions): Promise<TestEnv
       binary,
       concurrency: options.concurrency ?? 1,
       wasmLogLevel: options.wasmLogLevel ?? "info",
-      bootstrap: bootstrap({
-        accessLog: ACCESS_LOG,
-        ...options,
-        filters: [{ name: "test", wasm, ...(options.rootId ? { rootId: options.rootId } : {}), config: options.config ?? {} }],
-        upstream: { name: "upstream", url: upstream.url, ...(options.upstreamOptions?.http2 ? { http2: true } : {}) },
-        clusters: targets,
-      }),
+      bootstrap: withNode(
+        bootstrap({
+          accessLog: ACCESS_LOG,
+          ...options,
+          filters: [{ name: "test", wasm, ...(options.rootId ? { rootId: options.rootId } : {}), config: options.config ?? {} }],
+          upstream: { name: "upstream", url: upstream.url, ...(options.upstreamOptions?.http2 ? { http2: true } : {}) },
+          clusters: targets,
+        }),
+      ),
       onLog: (line) => {
         if (line.logger === "wasm") logs.add(`${line.level} ${line.text}`);
       },
@@ -166,6 +173,9 @@ export async function startTestEnvoy(options: TestEnvoyOptions): Promise<TestEnv
   }
 }
 
+/** Envoy wants to know who it is before it takes configuration from files or servers. */
+const withNode = (bootstrap: object): object => ({ node: { id: "test", cluster: "test" }, ...bootstrap });
+
 class Lines {
   readonly all: string[] = [];
   private waiting: { pattern: RegExp; resolve: (line: string) => void }[] = [];
@@ -182,6 +192,9 @@ class Lines {
   find(pattern: RegExp, ended: Promise<unknown>): Promise<string> {
     const found = this.all.find((line) => pattern.test(line));
     if (found !== undefined) return Promise.resolve(found);
-    return Promise.race([new Promise<string>((resolve) => this.waiting.push({ pattern, resolve })), ended.then(() => Promise.reject(new Error(`Envoy ended before it logged ${pattern}`)))]);
+    return Promise.race([
+      new Promise<string>((resolve) => this.waiting.push({ pattern, resolve })),
+      ended.then(() => Promise.reject(new Error(`Envoy ended before it logged ${pattern}`))),
+    ]);
   }
 }
