@@ -33,7 +33,13 @@ const GLOBALS: Record<string, string> = {
 };
 
 /** AssemblyScript's raw memory access: a wrong address cannot be caught and would take the whole VM down. */
-const UNSAFE = new Set(["load", "store", "changetype", "unchecked", "memory", "heap", "table", "atomic", "v128", "call_indirect", "unmanaged", "offsetof", "__new", "__alloc", "__free", "__renew", "__pin", "__unpin", "__collect", "__link", "__visit"]);
+const UNSAFE = new Set(["load", "store", "changetype", "unchecked", "memory", "heap", "table", "atomic", "v128", "call_indirect", "unmanaged", "offsetof", "__new", "__alloc", "__stack_pointer", "__free", "__renew", "__pin", "__unpin", "__collect", "__link", "__visit"]);
+
+/** The same as a member: \`i32.load(address)\`, \`String.UTF8.decodeUnsafe(address, size)\`. */
+const UNSAFE_OWNERS = new Set(["i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64", "isize", "usize"]);
+const UNSAFE_MEMBERS = /^(decode|encode)Unsafe$/;
+
+const RAW_MEMORY = "reaches raw memory, where a mistake cannot be held to one stream: use arrays, ArrayBuffer and DataView";
 
 export function lint(file: LintFile): Diagnostic[] {
   const diagnostics: Diagnostic[] = [];
@@ -99,7 +105,13 @@ const RULES: Partial<Record<ts.SyntaxKind, Rule>> = {
   [K.MappedType]: say("ES118", "AssemblyScript has no mapped types: write a class"),
   [K.ConditionalType]: say("ES118", "AssemblyScript has no conditional types"),
   [K.BigIntLiteral]: say("ES119", "AssemblyScript has no bigint: use i64 or u64"),
-  [K.PropertyAccessExpression]: optionalChain,
+  [K.PropertyAccessExpression]: (node, report) => {
+    optionalChain(node, report);
+    const { expression, name } = node as ts.PropertyAccessExpression;
+    const typed = ts.isIdentifier(expression) && UNSAFE_OWNERS.has(expression.text) && /^(load|store|atomic)/.test(name.text);
+    if (typed || UNSAFE_MEMBERS.test(name.text)) report(name, "ES122", `${name.text} ${RAW_MEMORY}`);
+  },
+  [K.ClassDeclaration]: fieldsBeforeSuper,
   [K.ElementAccessExpression]: optionalChain,
   [K.CallExpression]: optionalChain,
   [K.AsyncKeyword]: say("ES102", "AssemblyScript has no async functions: calls wait by themselves, so leave the word out"),
@@ -115,6 +127,17 @@ const RULES: Partial<Record<ts.SyntaxKind, Rule>> = {
 
 function optionalChain(node: ts.Node, report: Report): void {
   if ((node as ts.PropertyAccessExpression).questionDotToken) report(node, "ES112", "AssemblyScript has no ?.: keep the value in a const and test it with !== null");
+}
+
+/** With a constructor of its own a class gets its fields' values before super() runs: \`this.config\` would be read before it is there, and nothing would say so. */
+function fieldsBeforeSuper(node: ts.Node, report: Report): void {
+  const { members, heritageClauses } = node as ts.ClassDeclaration;
+  if (!heritageClauses?.some((h) => h.token === K.ExtendsKeyword) || !members.some(ts.isConstructorDeclaration)) return;
+  const find = (e: ts.Node): void => {
+    if (e.kind === K.ThisKeyword) report(e, "ES123", "AssemblyScript gives fields their values before super() runs where a class has a constructor: set this field in the constructor, after super()");
+    else ts.forEachChild(e, find);
+  };
+  for (const member of members) if (ts.isPropertyDeclaration(member) && member.initializer && !member.modifiers?.some((m) => m.kind === K.StaticKeyword)) find(member.initializer);
 }
 
 function generator(node: ts.Node, report: Report): void {
@@ -138,7 +161,7 @@ function checkName(node: ts.Identifier, report: Report): void {
   const name = node.text;
   if (declaredInFile(node, name)) return;
   if (Object.hasOwn(GLOBALS, name)) report(node, "ES121", `${name} does not exist inside Envoy: ${GLOBALS[name]}`);
-  else if (UNSAFE.has(name)) report(node, "ES122", `${name} reaches raw memory, where a mistake cannot be held to one stream: use arrays, ArrayBuffer and DataView`);
+  else if (UNSAFE.has(name)) report(node, "ES122", `${name} ${RAW_MEMORY}`);
 }
 
 function declaredInFile(node: ts.Node, name: string): boolean {
