@@ -1,38 +1,21 @@
 // Headers and trailers. `Headers` is a list an author makes (for fetch and reply). `HeaderMap` is a live map of a stream: read from the host once,
 // in one crossing, and written back name by name, only where the author changed something.
 import { MapType, Status, addValue, getPairs, getValue, removeValue, replaceValue } from "./runtime/abi";
-import { at, begin, lowerCase, out, putText, receiveManaged, takeReceived, textOf } from "./runtime/memory";
+import { at, begin, lowerCase, out, putName, putText, putValue, receiveManaged, takeReceived, textOf } from "./runtime/memory";
 import { focus, isLogging } from "./runtime/focus";
 import { cursor, find, named, next, start } from "./runtime/wire";
 import { Level, write } from "./log";
 
 /** Whether a header name is a token (RFC 9110 5.1); a leading ":" is for pseudo headers. */
 export function validName(name: string): bool {
-  const length = name.length;
-  for (let i = 0; i < length; i++) {
-    const c = name.charCodeAt(i);
-    if (c - 97 < 26 && c >= 97) continue; // a-z
-    if (c >= 48 && c <= 57) continue;
-    if (c >= 65 && c <= 90) continue;
-    if (c == 45 || c == 95 || c == 46) continue; // - _ .
-    if (c == 58 && i == 0 && length > 1) continue;
-    if (c == 33 || (c >= 35 && c <= 39) || c == 42 || c == 43 || c == 94 || c == 96 || c == 124 || c == 126) continue;
-    return false;
-  }
-  return length > 0;
+  begin();
+  return putName(name) >= 0;
 }
 
-/**
- * Whether a header value can be sent: no control characters but the tab. Envoy 1.40 writes them to the wire as they are in a response, CR and LF
- * included, and answers 503 to a request that has one.
- */
+/** Whether a header value can be sent: no control characters but the tab. */
 export function validValue(value: string): bool {
-  const length = value.length;
-  for (let i = 0; i < length; i++) {
-    const c = value.charCodeAt(i);
-    if ((c < 32 && c != 9) || c == 127) return false;
-  }
-  return true;
+  begin();
+  return putValue(value) >= 0;
 }
 
 /**
@@ -252,32 +235,33 @@ export class HeaderMap {
   }
 
   private change(given: string, value: string | null, append: bool): bool {
-    if (!validName(given) || (value !== null && !validValue(value))) {
-      // Envoy writes line breaks into its log as they are: such a name is not repeated.
-      return this.refuse(validValue(given) ? given : "?", "its name or value is not allowed in HTTP");
-    }
+    begin();
+    let nameSize = putName(given);
+    // Envoy writes line breaks into its log as they are: such a name is not repeated.
+    if (nameSize < 0) return this.refuse(validValue(given) ? given : "?", "its name is not allowed in HTTP");
     let name = given;
-    if (name.length == 4 && lowerCase(name) == "host") name = ":authority";
-    const first = name.charCodeAt(0) | 32;
-    if (first == 58 || first == 99 || first == 116 || first == 120) {
-      // Only names that begin with ":", c, t or x can be refused.
-      name = lowerCase(name);
+    if (nameSize == 4 || nameSize == 14 || nameSize == 17 || load<u8>(at(0)) == 58) {
+      // Only "host", names of these lengths and pseudo headers are anything special.
+      name = lowerCase(given);
+      if (name == "host") name = ":authority";
       const why = refusal(this.map, name, value, append);
       if (why !== null) return this.refuse(name, why);
+      begin();
+      nameSize = putName(name);
+    }
+    let valueSize = 0;
+    if (value !== null) {
+      valueSize = putValue(value);
+      if (valueSize < 0) return this.refuse(name, "its value is not allowed in HTTP");
     }
     if (!this.live) return this.refuse(name, "the headers were sent on already");
     if (!focus(this.owner)) return this.refuse(name, "the stream is over");
-    begin();
-    const nameSize = putText(name);
     let status: i32;
-    if (value === null) {
-      status = removeValue(this.map, at(0), nameSize);
-    } else {
-      const valueSize = putText(value);
-      status = append ? addValue(this.map, at(0), nameSize, at(nameSize), valueSize) : replaceValue(this.map, at(0), nameSize, at(nameSize), valueSize);
-    }
+    if (value === null) status = removeValue(this.map, at(0), nameSize);
+    else if (append) status = addValue(this.map, at(0), nameSize, at(nameSize), valueSize);
+    else status = replaceValue(this.map, at(0), nameSize, at(nameSize), valueSize);
     if (status != Status.Ok) return this.refuse(name, "Envoy does not have them at hand here");
-    this.follow(name, value, append);
+    if (this.pairs !== null) this.follow(lowerCase(name), value, append);
     return true;
   }
 

@@ -144,6 +144,53 @@ export function putText(text: string): usize {
   return scratchUsed - start;
 }
 
+/** For each ASCII character that a header name may have (RFC 9110 5.1, token) its lower case, otherwise 0. */
+const TOKEN: usize = memory.data<u8>([
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  0, 33, 0, 35, 36, 37, 38, 39, 0, 0, 42, 43, 0, 45, 46, 0, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 0, 0, 0, 0, 0, 0,
+  0, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 0, 0, 0, 94, 95,
+  96, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 0, 124, 0, 126, 0,
+]);
+
+/** Writes a header's name in lower case to the end of the scratch space; returns its size, or -1 where it is no name. A leading ":" is for pseudo headers. */
+export function putName(name: string): i32 {
+  const length = <usize>name.length;
+  const start = reserve(length);
+  const from = changetype<usize>(name);
+  const to = scratch + start;
+  for (let i: usize = 0; i < length; i++) {
+    const c = <u32>load<u16>(from + (i << 1));
+    let lower: u32 = c < 128 ? load<u8>(TOKEN + c) : 0;
+    if (lower == 0) {
+      if (c != 58 || i != 0 || length == 1) return -1;
+      lower = 58;
+    }
+    store<u8>(to + i, lower);
+  }
+  return length > 0 ? <i32>length : -1;
+}
+
+/**
+ * Writes a header's value to the end of the scratch space; returns its size, or -1 where it has control characters other than the tab. Envoy 1.40 writes those to
+ * the wire as they are in a response, CR and LF included, and answers 503 to a request that has one.
+ */
+export function putValue(value: string): i32 {
+  const length = <usize>value.length;
+  const start = reserve(length);
+  const from = changetype<usize>(value);
+  const to = scratch + start;
+  let wide = false;
+  for (let i: usize = 0; i < length; i++) {
+    const c = <u32>load<u16>(from + (i << 1));
+    if ((c < 32 && c != 9) || c == 127) return -1;
+    if (c >= 128) wide = true;
+    store<u8>(to + i, c);
+  }
+  if (!wide) return <i32>length;
+  scratchUsed = start;
+  return <i32>putText(value);
+}
+
 /** Text from UTF-8; malformed bytes become U+FFFD, one per byte. ASCII takes the short way. */
 export function textOf(pointer: usize, size: usize): string {
   let ascii = true;

@@ -8,7 +8,7 @@ import { type Module, binaryen } from "./ir.js";
 import { linkProblems } from "./link.js";
 import { MANIFEST_SECTION, type Manifest, makeManifest } from "./manifest.js";
 import { staticObjects, withoutDeadData } from "./passes/data.js";
-import { removeUnneededFrames } from "./passes/frames.js";
+import { checkStackOnce, removeUnneededFrames } from "./passes/frames.js";
 import { asyncify, keepApart, protectBorders, withoutSuspension } from "./passes/coroutine.js";
 import { type Needs, specialise } from "./passes/features.js";
 import { isolate, replaceUnreachable } from "./passes/isolation.js";
@@ -134,6 +134,7 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
   setConstant(m, `${roots}usesConfig`, program.filters.length > 1 || program.filters.some((filter) => filter.config) ? 1 : 0);
   const shapes = program.filters.map((filter) => ({ name: filter.name, internalName: `${filter.file.internal}/${filter.className}`, style: filter.style, lateRequest: filter.lateRequest, methods: filter.methods }));
   const needs = specialise(m, shapes, featuresConstant);
+  checkStackOnce(m);
   removeUnneededFrames(m);
   setConstant(m, `${roots}usesCoroutines`, needs.suspends ? 1 : 0);
   if (needs.suspends) protectBorders(m);

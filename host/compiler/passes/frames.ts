@@ -1,7 +1,7 @@
 // Shadow-stack slots that nobody looks at. AssemblyScript writes every managed value a function holds, and every one it passes on, to the shadow stack, for the
 // garbage collector. The collector only runs where something is allocated (or where a coroutine is suspended): a function that can reach neither needs no frame
 // at all, and what is passed to such a function needs no slot.
-import { type Expression, type Module, binaryen, callGraph, definedFunctions, kindOf, read, setBody, walk } from "../ir.js";
+import { type Expression, type Module, binaryen, callGraph, definedFunctions, kindOf, read, recursive, setBody, walk } from "../ir.js";
 
 const STACK = "~lib/memory/__stack_pointer";
 
@@ -10,6 +10,25 @@ const QUIET = /\/abi\/(log|getLogLevel|addValue|replaceValue|removeValue|setBuff
 
 /** These move the stack pointer themselves. */
 const MANUAL = /\/runtime\/coroutine\//;
+
+/** Shadow stack that functions which do not recurse need all together, at most: the checks of the others leave it free. */
+const MARGIN = 8 * 1024;
+
+/**
+ * The shadow stack is checked where it could run out: in functions that recurse and in the author's own. The check of all others, in every call, is left out.
+ */
+export function checkStackOnce(m: Module): void {
+  const loops = recursive(callGraph(m));
+  for (const f of definedFunctions(m)) {
+    if (f.name === "~stack_check") {
+      const body = walk(f.body, { leave: (e) => (binaryen.getExpressionId(e) === binaryen.GlobalGetId && globalName(e) === "~lib/memory/__data_end" ? m.i32.add(e, m.i32.const(MARGIN)) : e) });
+      if (body !== f.body) setBody(f, body);
+    } else if (f.name.startsWith("~lib/") && !loops.has(f.name) && !loops.has(f.name.replace(/\|body$/, ""))) {
+      const body = walk(f.body, { leave: (e) => (kindOf(e) === "Call" && callName(e) === "~stack_check" ? m.nop() : e) });
+      if (body !== f.body) setBody(f, body);
+    }
+  }
+}
 
 export function removeUnneededFrames(m: Module): void {
   const graph = callGraph(m);
