@@ -181,3 +181,43 @@ describe("onError: open", () => {
     }
   });
 });
+
+describe("memory that is nearly full", () => {
+  let envoy: TestEnvoy;
+  beforeAll(async () => {
+    envoy = await startTestEnvoy({
+      filter: `
+        import { Filter, NoConfig, Stream, filter } from "envoyscript-sdk";
+        @filter("hoarder")
+        export class Hoarder extends Filter<NoConfig> {
+          hoard: Uint8Array[] = [];
+          handle(stream: Stream): void {
+            const path = stream.request.path;
+            if (path == "/hoard") { for (let i = 0; i < 66; i++) this.hoard.push(new Uint8Array(64 * 1024)); }
+            if (path == "/free") this.hoard = [];
+            if (path == "/request") stream.request.headers.set("x-size", stream.request.bytes().length.toString());
+            if (path == "/fetch") stream.request.headers.set("x-size", stream.fetch("large", "/").bytes().length.toString());
+            stream.next();
+            if (path == "/response") stream.response.headers.set("x-size", stream.response.bytes().length.toString());
+          }
+        }`,
+      memory: 5 * MIB,
+      upstream: (request, response) => void response.end(request.url === "/response" ? "x".repeat(900_000) : JSON.stringify(request.headers)),
+      clusters: { large: (_, response) => void response.end("x".repeat(900_000)) },
+    });
+  });
+  afterAll(() => envoy.close());
+
+  test("a body for which there is no memory is a fault, never an empty body; afterwards all is as before", async () => {
+    const body = ["x".repeat(900_000)];
+    const all = async () => [await send(`${envoy.url}/request`, { body }), await send(`${envoy.url}/fetch`), await send(`${envoy.url}/response`)];
+    const sizes = (answers: Awaited<ReturnType<typeof all>>) => answers.map((answer) => [answer.status, answer.status === 200 ? (answer.headers["x-size"] ?? JSON.parse(answer.text)["x-size"]) : ""]);
+    expect(sizes(await all())).toEqual([[200, "900000"], [200, "900000"], [200, "900000"]]);
+    expect((await send(`${envoy.url}/hoard`)).status).toBe(200);
+    for (let i = 0; i < 3; i++) expect(sizes(await all())).toEqual([[500, ""], [500, ""], [500, ""]]);
+    expect((await send(`${envoy.url}/small`)).status).toBe(200);
+    expect((await send(`${envoy.url}/free`)).status).toBe(200);
+    expect(sizes(await all())).toEqual([[200, "900000"], [200, "900000"], [200, "900000"]]);
+    expect(envoy.logs.filter((line) => /out of memory/.test(line)).length).toBe(9);
+  });
+});
