@@ -349,13 +349,18 @@ function looksBack(node: ts.ClassDeclaration, linear: boolean): boolean {
   const suspicious = new Set<string>();
   for (const statement of before) {
     mentions(statement, (n) => {
-      if (ts.isVariableDeclaration(n) && n.initializer && mentions(n.initializer, (i) => ts.isIdentifier(i) && (i.text === "request" || i.text === stream || suspicious.has(i.text))) && !copies(n.initializer)) suspicious.add(n.name.getText());
+      if (ts.isVariableDeclaration(n) && n.initializer && mentions(n.initializer, (i) => ts.isIdentifier(i) && (i.text === "request" || (!isMemberName(i) && (i.text === stream || suspicious.has(i.text))))) && !copies(n.initializer)) suspicious.add(n.name.getText());
       return false;
     });
     // Put away where it can be found again: a field, a global, an argument.
     if (mentions(statement, (n) => givesAway(n, stream) || [...suspicious].some((name) => givesAway(n, name)) || escapes(n))) return true;
   }
-  return after.some((s) => mentions(s, (n) => (ts.isIdentifier(n) && (n.text === "request" || suspicious.has(n.text))) || givesAway(n, stream)));
+  return after.some((s) => mentions(s, (n) => (ts.isIdentifier(n) && (n.text === "request" || (suspicious.has(n.text) && !isMemberName(n)))) || givesAway(n, stream)));
+}
+
+/** `b` in `a.b`: not a variable. */
+function isMemberName(n: ts.Identifier): boolean {
+  return ts.isPropertyAccessExpression(n.parent) && n.parent.name === n;
 }
 
 function isNext(s: ts.Statement, stream: string | undefined): boolean {
