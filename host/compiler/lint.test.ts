@@ -73,6 +73,8 @@ const CASES: [what: string, code: string, message: RegExp, where?: "top"][] = [
   ["raw memory through a type", "    i32.»load«(0xffffffff);", /raw memory/],
   ["raw memory through a string", "    String.UTF8.»decodeUnsafe«(0xffffffff, 10);", /raw memory/],
   ["the stack pointer", "    »__stack_pointer« = 0;", /raw memory/],
+  ["a host function", "»declare function proxy_close_stream(direction: i32): i32;«", /cannot call the host/, "top"],
+  ["the inside of the SDK", 'import { closeStream } from »"envoyscript-sdk/runtime/abi"«;', /import from "envoyscript-sdk"/, "top"],
   ["fields that need the constructor's work", "class B extends A {\n  twice: i32 = »this«.once * 2;\n  constructor() { super(); }\n}", /before super\(\).*constructor/, "top"],
 ];
 

@@ -112,6 +112,10 @@ const RULES: Partial<Record<ts.SyntaxKind, Rule>> = {
     if (typed || UNSAFE_MEMBERS.test(name.text)) report(name, "ES122", `${name.text} ${RAW_MEMORY}`);
   },
   [K.ClassDeclaration]: fieldsBeforeSuper,
+  [K.ImportDeclaration]: (node, report) => {
+    const from = (node as ts.ImportDeclaration).moduleSpecifier;
+    if (ts.isStringLiteral(from) && /^(~lib\/)?envoyscript-sdk\//.test(from.text)) report(from, "ES124", 'the inside of the SDK can crash Envoy and changes without notice: import from "envoyscript-sdk"');
+  },
   [K.ElementAccessExpression]: optionalChain,
   [K.CallExpression]: optionalChain,
   [K.AsyncKeyword]: say("ES102", "AssemblyScript has no async functions: calls wait by themselves, so leave the word out"),
@@ -120,7 +124,10 @@ const RULES: Partial<Record<ts.SyntaxKind, Rule>> = {
     if (operator === K.QuestionQuestionToken || operator === K.QuestionQuestionEqualsToken) report(node, "ES112", "AssemblyScript has no ??: write value === null ? other : value");
     if (operator === K.InKeyword) report(node, "ES115", "AssemblyScript has no in operator: use map.has(key)");
   },
-  [K.FunctionDeclaration]: generator,
+  [K.FunctionDeclaration]: (node, report) => {
+    generator(node, report);
+    if ((node as ts.FunctionDeclaration).modifiers?.some((m) => m.kind === K.DeclareKeyword)) report(node, "ES125", "a filter cannot call the host directly, where a wrong call crashes Envoy: use what envoyscript-sdk exports");
+  },
   [K.FunctionExpression]: generator,
   [K.MethodDeclaration]: generator,
 };
