@@ -2,19 +2,20 @@
 // where they stand into the status Envoy gets. The rules that keep Envoy alive (facts/envoy-verified.md 1a, 1b) are here and nowhere else:
 // one reply per stream and none from on_log on, a continue only for what we hold and never inside a callback of the same direction.
 /// <reference path="./builtins.d.ts" />
-import { Direction, Status, Stop, continueStream, getProperty, sendLocalResponse, setEffectiveContext } from "./abi";
-import { FAULTED, FINISHED, run, suspend } from "./coroutine";
-import { entered, focus, isCurrent } from "./focus";
-import { arm, describeFault, disarm, outOfMemory } from "./isolation";
-import { at, begin, decimal, out, putText, reserve, trimInbox, used } from "./memory";
-import { Cell, Feature, PendingCall, Root, State, addCall, registry, takeCall, usesCoroutines, usesLinear } from "./roots";
-import { putPairs } from "./wire";
-import { FetchRequest, FetchResponse, dispatch } from "../fetch";
+
+import { dispatch, FetchRequest, FetchResponse } from "../fetch";
 import { AnyFilter, OnError } from "../filter";
 import { Headers } from "../headers";
 import { Level, write } from "../log";
 import { Message } from "../message";
 import { Stream } from "../stream";
+import { continueStream, Direction, getProperty, Status, Stop, sendLocalResponse, setEffectiveContext } from "./abi";
+import { FAULTED, FINISHED, run, suspend } from "./coroutine";
+import { entered, focus, isCurrent } from "./focus";
+import { arm, describeFault, disarm, outOfMemory } from "./isolation";
+import { at, begin, decimal, out, putText, reserve, trimInbox, used } from "./memory";
+import { addCall, Cell, Feature, PendingCall, Root, registry, State, takeCall, usesCoroutines, usesLinear } from "./roots";
+import { putPairs } from "./wire";
 
 /** The filter whose code runs now; null outside of `handle`. */
 let running: Cell | null = null;
@@ -285,8 +286,10 @@ export function onResponseHeaders(stream: Stream, ended: bool): i32 {
     map.forget();
   }
   const reader = stream.request.reader;
-  if (stream.front !== null || (reader !== null && !reader.passed && !fromUpstream())) abandonRequest(stream);
+  const early = reader !== null && !reader.passed;
+  if (stream.front !== null || (early && !fromUpstream())) abandonRequest(stream);
   m.inside = true;
+  if (early) overtake(stream, reader!);
   stream.back = stream.last;
   passResponse(stream);
   m.inside = false;
@@ -501,6 +504,18 @@ function abandonRequest(stream: Stream): void {
   stream.front = null;
   stream.request.paused = false;
   release(stream.request);
+}
+
+/**
+ * The upstream answers although a filter still reads the request chunk by chunk. Envoy 1.40 hands out no more of a request once its response is complete,
+ * so the loop ends here where the response is final: complete, or an error or redirect. Other early headers (a server that echoes) leave it running.
+ */
+function overtake(stream: Stream, reader: Cell): void {
+  const response = stream.response;
+  if (reader.state == State.Done || (!response.ended && response.status < 300)) return;
+  const m = stream.request;
+  m.ended = true;
+  if (reader.message === m && (reader.state == State.WaitChunk || reader.state == State.WaitEnd)) resume(reader);
 }
 
 /** Whether the response comes from an upstream, not from Envoy itself. */
