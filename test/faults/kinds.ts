@@ -31,6 +31,10 @@ export const KINDS: FaultKind[] = [
   { name: "recursion with managed locals", code: "return managedRecursion(new Animal(), n).legs;", message: /recursion is too deep|stack/ },
   { name: "recursion without managed locals", code: "return plainRecursion(n + 1) + 1;", message: /recursion is too deep/ },
   { name: "recursion through two functions", code: "return ping(n) + 1;", message: /recursion is too deep/ },
+  { name: "recursion through a callback", code: "return viaCallback(n + 1);", message: /recursion is too deep|stack/ },
+  { name: "recursion through a function in a variable", code: "again = selfCall;\n  return selfCall(n);", message: /recursion is too deep|stack/ },
+  { name: "recursion through an overridden method", code: "const shape: Shape = n == 0 ? new Odd() : new Shape();\n  return shape.measure(n);", message: /recursion is too deep|stack/ },
+  { name: "recursion with large frames", code: "return largeFrames(n, 1.5, 2.5, 3, 4) + 1;", message: /recursion is too deep|stack/ },
   ...["i32", "u32", "i64", "u64", "i8", "u8", "i16", "u16"].map((type) => division(type, "/")),
   ...["i32", "u32", "i64", "u64"].map((type) => division(type, "%")),
   { name: "i32.MIN / -1", code: "const least = i32.MIN_VALUE + n; const by = n - 1;\n  return least / by; //!", message: /division overflows/ },
@@ -57,6 +61,18 @@ function managedRecursion(animal: Animal, n: i32): Animal {
 function plainRecursion(n: i64): i32 { return n < 0 ? 0 : plainRecursion(n + 1) + 1; }
 function ping(n: i32): i32 { return pong(n + 1) + 1; }
 function pong(n: i32): i32 { return n < 0 ? 0 : ping(n + 1) + 1; }
+function viaCallback(n: i32): i32 { return [n].map<i32>((x) => viaCallback(x) + 1)[0]; }
+let again: (n: i32) => i32 = yesNumber;
+function yesNumber(n: i32): i32 { return n; }
+function selfCall(n: i32): i32 { return again(n + 1) + 1; }
+class Shape { measure(n: i32): i32 { return n; } }
+class Odd extends Shape { measure(n: i32): i32 { const inner: Shape = n < 0 ? new Shape() : new Odd(); return inner.measure(n + 1) + 1; } }
+function largeFrames(n: i32, a: f64, b: f64, c: i64, d: i64): i32 {
+  const e = a * b, f = a + b, g = a - b, h = e * f, i = c * d, j = c ^ d, k = c + d, l = i * j, m = f * g, o = h / (m + 1), p = k ^ l, q = i + k;
+  if (n < 0) return 0;
+  const deeper = largeFrames(n + 1, e, f, i, j);
+  return <i32>(<i64>(e + f + g + h + m + o) + i + j + k + l + p + q) + deeper;
+}
 function yes(n: i32): bool { return n < 1_000_000_000; }
 function fibonacci(n: i32): i32 { return n < 2 ? n : fibonacci(n - 1) + fibonacci(n - 2); }
 `;
