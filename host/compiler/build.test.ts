@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BuildError, build, formatDiagnostics, readManifest } from "./index.js";
 import type { Diagnostic } from "./index.js";
+import { BuildError, build, formatDiagnostics, readManifest } from "./index.js";
 
 let directory: string;
 beforeAll(() => {
@@ -58,13 +58,16 @@ describe("the compiler's own errors name the author's file, line and column, wit
   });
 
   test("an error in an imported file", () => {
-    const [first] = diagnosticsOf(`import { help } from "./helper";\n${withHandle("    help();")}`, { "helper.ts": 'export function help(): void {\n  const n: i32 = "text";\n}\n' });
+    const [first] = diagnosticsOf(`import { help } from "./helper";\n${withHandle("    help();")}`, {
+      "helper.ts": 'export function help(): void {\n  const n: i32 = "text";\n}\n',
+    });
     expect([first!.file, first!.line, first!.column]).toEqual(["helper.ts", 2, 18]);
   });
 });
 
 describe("what is wrong with a filter or its configuration class", () => {
-  const withConfig = (fields: string, more = "") => `${SDK}${more}class Config {\n${fields}\n}\n@filter("f")\nexport class F extends Filter<Config> {\n  handle(stream: Stream): void {}\n}\n`;
+  const withConfig = (fields: string, more = "") =>
+    `${SDK}${more}class Config {\n${fields}\n}\n@filter("f")\nexport class F extends Filter<Config> {\n  handle(stream: Stream): void {}\n}\n`;
   test.each([
     ["a filter without a name", `${SDK}@filter()\nexport class F extends Filter<NoConfig> { handle(stream: Stream): void {} }`, "ES201", 2],
     ["a name with a blank", `${SDK}@filter("a b")\nexport class F extends Filter<NoConfig> { handle(stream: Stream): void {} }`, "ES201", 2],
@@ -217,7 +220,10 @@ function configure(wasm: Uint8Array, config: string, next = config): { ok: boole
       log.push(memory().toString("utf8", pointer!, pointer! + size!));
       return 0;
     },
-    proxy_get_log_level: (out) => (memory().writeUInt32LE(2, out!), 0),
+    proxy_get_log_level: (out) => {
+      memory().writeUInt32LE(2, out!);
+      return 0;
+    },
     proxy_get_property: () => 1,
     proxy_get_buffer_bytes: (_type, _start, _size, outPointer, outSize) => {
       const at = exports.malloc!(given.length);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { formatDiagnostics } from "./diagnostics.js";
-import { readProgram, type Program } from "./sources.js";
+import { type Program, readProgram } from "./sources.js";
 
 let directory: string;
 beforeAll(() => {
@@ -16,7 +16,8 @@ function read(text: string): Program {
   return readProgram(["filter.ts"], directory);
 }
 
-const HEAD = 'import { Filter, FetchRequest, Headers, NoConfig, Stream, filter, log } from "envoyscript-sdk";\n@filter("f")\nexport class F extends Filter<NoConfig> {\n  handle(stream: Stream): void {\n';
+const HEAD =
+  'import { Filter, FetchRequest, Headers, NoConfig, Stream, filter, log } from "envoyscript-sdk";\n@filter("f")\nexport class F extends Filter<NoConfig> {\n  handle(stream: Stream): void {\n';
 const inHandle = (code: string) => `${HEAD}${code}\n  }\n}\n`;
 const LINE = HEAD.split("\n").length;
 
@@ -27,7 +28,7 @@ const CASES: [what: string, code: string, message: RegExp, where?: "top"][] = [
   ["a nested function declaration with a capture", "    const a = 1;\n    function inner(): i32 { return »a«; }", /no closures/],
   ["this in an arrow function", "    [1].forEach((x) => { log.info(»this«.name); });", /no closures.*\bthis\b/],
   ["async", "»async« function f(): void {}", /no async.*leave the word out/, "top"],
-  ["await", "    const a = »await stream.fetch(\"a\", \"/\")«;", /no await.*leave the word out/],
+  ["await", '    const a = »await stream.fetch("a", "/")«;', /no await.*leave the word out/],
   ["a union type", "function f(x: »string | i32«): void {}", /no union types but T \| null/, "top"],
   ["a union of literals", 'let mode: »"a" | "b"« = "a";', /no literal types.*enum/, "top"],
   ["undefined in a union", "    let x: »string | undefined« = null;", /no union types but T \| null/],
@@ -41,7 +42,7 @@ const CASES: [what: string, code: string, message: RegExp, where?: "top"][] = [
   ["rest parameters", "function f(»...rest: i32[]«): void {}", /no rest parameters.*array/, "top"],
   ["object destructuring", "    const »{ request }« = stream;", /no destructuring/],
   ["array destructuring", "    const »[a, b]« = [1, 2];", /no destructuring/],
-  ["for…of", "    »for (const x of [1]) log.info(\"x\");«", /no for…of.*for \(let i/],
+  ["for…of", '    »for (const x of [1]) log.info("x");«', /no for…of.*for \(let i/],
   ["for…in", "    »for (const x in stream) log.info(x);«", /no for…in/],
   ["optional chaining", "    const a = »stream?.request«;", /no \?\..*!== null/],
   ["an optional call", "    »stream.next?.()«;", /no \?\./],
@@ -55,7 +56,7 @@ const CASES: [what: string, code: string, message: RegExp, where?: "top"][] = [
   ["a tuple", "let t: »[i32, string]«;", /no tuples.*class/, "top"],
   ["an object type", "let t: »{ a: i32 }«;", /no object types.*class/, "top"],
   ["an intersection type", "type T = »A & B«;", /no intersection types/, "top"],
-  ["delete", "    const m = new Map<string, i32>();\n    »delete m[\"a\"]«;", /map\.delete/],
+  ["delete", '    const m = new Map<string, i32>();\n    »delete m["a"]«;', /map\.delete/],
   ["in", '    if (»"a" in stream«) return;', /map\.has/],
   ["a bigint", "    const a = »10n«;", /no bigint.*i64/],
   ["overloads", "»function f(a: i32): void;«\nfunction f(a: i32): void {}", /no overloads/, "top"],
@@ -75,7 +76,12 @@ const CASES: [what: string, code: string, message: RegExp, where?: "top"][] = [
   ["the stack pointer", "    »__stack_pointer« = 0;", /raw memory/],
   ["a host function", "»declare function proxy_close_stream(direction: i32): i32;«", /cannot call the host/, "top"],
   ["the inside of the SDK", 'import { closeStream } from »"envoyscript-sdk/runtime/abi"«;', /import from "envoyscript-sdk"/, "top"],
-  ["fields that need the constructor's work", "class B extends A {\n  twice: i32 = »this«.once * 2;\n  constructor() { super(); }\n}", /before super\(\).*constructor/, "top"],
+  [
+    "fields that need the constructor's work",
+    "class B extends A {\n  twice: i32 = »this«.once * 2;\n  constructor() { super(); }\n}",
+    /before super\(\).*constructor/,
+    "top",
+  ],
 ];
 
 test.each(CASES)("%s: place, frame and what to write instead", (_, marked, message, where) => {
@@ -212,7 +218,9 @@ test("no example gives a message", () => {
 });
 
 test("a name of the author's own is not taken for a global one", () => {
-  const { diagnostics } = read(`${inHandle("    const fetch = 1; const console = fetch; log.info(console.toString()); const o = new Store(); o.load(); o.store = 2;")}class Store { store: i32 = 1; load(): void {} }\nfunction process(undefined: i32): i32 { return undefined; }\n`);
+  const { diagnostics } = read(
+    `${inHandle("    const fetch = 1; const console = fetch; log.info(console.toString()); const o = new Store(); o.load(); o.store = 2;")}class Store { store: i32 = 1; load(): void {} }\nfunction process(undefined: i32): i32 { return undefined; }\n`,
+  );
   expect(diagnostics).toEqual([]);
 });
 

@@ -1,8 +1,8 @@
 // The other half of envoy-rules.test.ts: the same rows of facts/envoy-verified.md 1a and 1b, provoked by a low-level filter, with resumes in every wrong place.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { send } from "../harness/client.js";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
-import { type RawResponse, exchange, parseResponses } from "../harness/raw.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
+import { exchange, parseResponses, type RawResponse } from "../harness/raw.js";
 
 const FILTER = `
 import { Body, DataStatus, FetchRequest, FetchResponse, HeaderMap, HeadersStatus, NoConfig, Request, Response, Stream, StreamFilter, TrailersStatus, filter, log } from "envoyscript-sdk";
@@ -132,7 +132,10 @@ describe("a low-level filter cannot hurt Envoy", () => {
   async function outcome(path: string, { body, trailers }: Sent = {}): Promise<[number, string][]> {
     const head = `${body ? "POST" : "GET"} ${path} HTTP/1.1\r\nhost: a.test\r\nconnection: close\r\n`;
     const chunks = (body ?? []).map((piece) => `${piece.length.toString(16)}\r\n${piece}\r\n`);
-    const text = await exchange(envoy.port, body ? [`${head}transfer-encoding: chunked\r\n\r\n`, ...chunks, trailers ? "0\r\nx-end: 1\r\n\r\n" : "0\r\n\r\n"] : `${head}\r\n`);
+    const text = await exchange(
+      envoy.port,
+      body ? [`${head}transfer-encoding: chunked\r\n\r\n`, ...chunks, trailers ? "0\r\nx-end: 1\r\n\r\n" : "0\r\n\r\n"] : `${head}\r\n`,
+    );
     return parseResponses(text).map(({ status, body: content }: RawResponse) => [status, content]);
   }
   const requestsTo = (path: string) => envoy.upstream.seen.filter((seen) => seen.url === path).length;
@@ -142,7 +145,13 @@ describe("a low-level filter cannot hurt Envoy", () => {
 
   describe("a resume inside the callback that it is about is a Continue", () => {
     const rows: [string, string, number, Sent?][] = [];
-    for (const status of [0, 1, 3, 4]) rows.push(["request-headers", "resumeRequest", status], ["request-headers", "resumeRequest+resumeRequest", status, BODY], ["response-headers", "resumeResponse", status], ["response-headers", "resumeResponse+resumeResponse", status]);
+    for (const status of [0, 1, 3, 4])
+      rows.push(
+        ["request-headers", "resumeRequest", status],
+        ["request-headers", "resumeRequest+resumeRequest", status, BODY],
+        ["response-headers", "resumeResponse", status],
+        ["response-headers", "resumeResponse+resumeResponse", status],
+      );
     for (const status of [1, 2]) rows.push(["request-body", "resumeRequest", status, BODY], ["response-body", "resumeResponse", status]);
     for (const status of [0, 1]) rows.push(["request-trailers", "resumeRequest", status, TRAILERS], ["response-trailers", "resumeResponse", status]);
     test.each(rows)("%s: %s with status %i", async (where, acts, status, sent) => {
@@ -170,18 +179,24 @@ describe("a low-level filter cannot hurt Envoy", () => {
     expect(await outcome(`/${where}/resumeRequest+resumeRequest/${where === "fetch-response" ? 1 : 0}`)).toEqual(through());
   });
 
-  test.each(["resumeRequest+resumeRequest", "resumeRequest+resumeResponse", "resumeRequest+next+text+fetch"])("%s when a callout was answered lets the request go once", async (acts) => {
-    for (const sent of [undefined, BODY, TRAILERS]) {
-      const path = `/fetch-request/${acts}/0?${JSON.stringify(sent ?? {}).length}`;
-      expect(await outcome(path, sent)).toEqual(through(sent));
-      expect(requestsTo(path)).toBe(1);
-    }
-  });
+  test.each(["resumeRequest+resumeRequest", "resumeRequest+resumeResponse", "resumeRequest+next+text+fetch"])(
+    "%s when a callout was answered lets the request go once",
+    async (acts) => {
+      for (const sent of [undefined, BODY, TRAILERS]) {
+        const path = `/fetch-request/${acts}/0?${JSON.stringify(sent ?? {}).length}`;
+        expect(await outcome(path, sent)).toEqual(through(sent));
+        expect(requestsTo(path)).toBe(1);
+      }
+    },
+  );
 
-  test.each(["resumeResponse", "resumeResponse+resumeResponse", "resumeRequest+resumeResponse"])("%s when a callout was answered lets the response go once", async (acts) => {
-    expect(await outcome(`/fetch-response/${acts}`)).toEqual(through());
-    expect(await outcome(`/fetch-response/${acts}/0/empty`)).toEqual([[200, ""]]);
-  });
+  test.each(["resumeResponse", "resumeResponse+resumeResponse", "resumeRequest+resumeResponse"])(
+    "%s when a callout was answered lets the response go once",
+    async (acts) => {
+      expect(await outcome(`/fetch-response/${acts}`)).toEqual(through());
+      expect(await outcome(`/fetch-response/${acts}/0/empty`)).toEqual([[200, ""]]);
+    },
+  );
 
   const ENDS: [string, number | "reset"][] = [
     ["reply", 418],
@@ -219,24 +234,31 @@ describe("a low-level filter cannot hurt Envoy", () => {
     await expect(send(`${envoy.url}/response-trailers/${acts}`)).rejects.toThrow();
   });
 
-  test.each(["resumeRequest+reply", "resumeRequest+reset", "resumeResponse+reply", "resumeResponse+reset"])("%s in one callback: one well-formed answer or none", async (acts) => {
-    for (const where of ["request-headers", "fetch-request", "response-headers", "fetch-response"]) {
-      for (const tail of ["", "/empty"]) {
-        const all = await outcome(`/${where}/${acts}/1${tail}`).catch((error: Error) => error.message);
-        // A stream that is reset after a part of its response went is a closed connection.
-        if (typeof all !== "string") expect(all.length).toBeLessThanOrEqual(1);
-        else expect(all).toMatch(/without end|instead of/);
+  test.each(["resumeRequest+reply", "resumeRequest+reset", "resumeResponse+reply", "resumeResponse+reset"])(
+    "%s in one callback: one well-formed answer or none",
+    async (acts) => {
+      for (const where of ["request-headers", "fetch-request", "response-headers", "fetch-response"]) {
+        for (const tail of ["", "/empty"]) {
+          const all = await outcome(`/${where}/${acts}/1${tail}`).catch((error: Error) => error.message);
+          // A stream that is reset after a part of its response went is a closed connection.
+          if (typeof all !== "string") expect(all.length).toBeLessThanOrEqual(1);
+          else expect(all).toMatch(/without end|instead of/);
+        }
       }
-    }
-  });
+    },
+  );
 
-  test.each(["reply", "reset", "reply+reply", "reset+reset", "resumeRequest+resumeResponse", "next+fetch+text", "dispatch", "throw"])("%s in onLog and onDone changes nothing", async (acts) => {
-    expect(await outcome(`/log/${acts}`)).toEqual(through());
-    expect(await outcome(`/done/${acts}`)).toEqual(through());
-  });
+  test.each(["reply", "reset", "reply+reply", "reset+reset", "resumeRequest+resumeResponse", "next+fetch+text", "dispatch", "throw"])(
+    "%s in onLog and onDone changes nothing",
+    async (acts) => {
+      expect(await outcome(`/log/${acts}`)).toEqual(through());
+      expect(await outcome(`/done/${acts}`)).toEqual(through());
+    },
+  );
 
   test("waiting calls of the linear style return at once", async () => {
-    for (const where of ["create", "request-headers", "response-headers", "fetch-request"]) expect(await outcome(`/${where}/next+fetch+text/${where.startsWith("fetch") ? 1 : 0}`)).toEqual(through());
+    for (const where of ["create", "request-headers", "response-headers", "fetch-request"])
+      expect(await outcome(`/${where}/next+fetch+text/${where.startsWith("fetch") ? 1 : 0}`)).toEqual(through());
   });
 
   test("headers with CR or LF are refused", async () => {
@@ -270,7 +292,9 @@ describe("a low-level filter cannot hurt Envoy", () => {
     for (const act of ["kept-reply", "kept-reset", "kept-reply+reply"]) {
       const held = outcome("/keep");
       await waitFor(async () => (await envoy.stat("http.ingress.downstream_rq_active")) === 1);
-      expect(await outcome(`/${where}/${act}/${statusIn(where)}`)).toEqual(act.endsWith("+reply") && where !== "log" && where !== "done" ? [[418, "reply"]] : through());
+      expect(await outcome(`/${where}/${act}/${statusIn(where)}`)).toEqual(
+        act.endsWith("+reply") && where !== "log" && where !== "done" ? [[418, "reply"]] : through(),
+      );
       await envoy.logged(/(reply|reset) ignored: a stream can only be (answered|reset) in its own callbacks/);
       expect(await outcome("/request-headers/kept-resume/0")).toEqual(through());
       expect(await held).toEqual(through());
@@ -280,7 +304,8 @@ describe("a low-level filter cannot hurt Envoy", () => {
   test("a paused stream goes on while others fail", async () => {
     const held = outcome("/keep");
     await waitFor(async () => (await envoy.stat("http.ingress.downstream_rq_active")) === 1);
-    for (const where of ["create", "request-headers", "response-headers", "fetch-request", "fetch-response"]) expect(await outcome(`/${where}/throw/0`)).toEqual([[500, ""]]);
+    for (const where of ["create", "request-headers", "response-headers", "fetch-request", "fetch-response"])
+      expect(await outcome(`/${where}/throw/0`)).toEqual([[500, ""]]);
     expect(await outcome("/request-headers/kept-resume/0")).toEqual(through());
     expect(await held).toEqual(through());
   });

@@ -6,8 +6,8 @@
 // a low-level instance is made with the request headers).
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { send, send2 } from "../harness/client.js";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
-import { type RawResponse, exchange, parseResponses } from "../harness/raw.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
+import { exchange, parseResponses, type RawResponse } from "../harness/raw.js";
 
 const upstream = {
   upstream(request: { url: string; body: Buffer; headers: Record<string, unknown> }, response: import("node:http").ServerResponse): void {
@@ -178,14 +178,33 @@ describe("a linear filter cannot hurt Envoy", () => {
   let envoy: TestEnvoy;
   let created: number;
   beforeAll(async () => {
-    envoy = await startTestEnvoy({ filter: LINEAR, ...upstream, clusters: { auth: (request, response) => (request.url === "/slow" ? void held.push(() => response.end("slow")) : void response.end(`auth ${request.method} ${request.url} ${Object.keys(request.headers).join()}`)) } });
+    envoy = await startTestEnvoy({
+      filter: LINEAR,
+      ...upstream,
+      clusters: {
+        auth: (request, response) =>
+          request.url === "/slow"
+            ? void held.push(() => response.end("slow"))
+            : void response.end(`auth ${request.method} ${request.url} ${Object.keys(request.headers).join()}`),
+      },
+    });
     created = await envoy.stat("wasm.envoy.wasm.runtime.v8.created");
   });
   const held: (() => void)[] = [];
   afterAll(() => envoy.close());
   afterEach(() => expectAlive(envoy, created));
 
-  const PLACES: [string, Sent?][] = [["headers"], ["body", { body: ["abc"] }], ["chunks", { body: ["abc", "def"] }], ["request-trailers", { body: ["abc"], trailers: true }], ["fetched"], ["response-headers"], ["response-body"], ["response-fetched"], ["response-trailers", {}]];
+  const PLACES: [string, Sent?][] = [
+    ["headers"],
+    ["body", { body: ["abc"] }],
+    ["chunks", { body: ["abc", "def"] }],
+    ["request-trailers", { body: ["abc"], trailers: true }],
+    ["fetched"],
+    ["response-headers"],
+    ["response-body"],
+    ["response-fetched"],
+    ["response-trailers", {}],
+  ];
   describe.each(PLACES)("ending a stream twice in %s", (place, sent) => {
     test.each(["reply-reply", "reply-reset"])("%s: the first counts", async (how) => {
       const all = await responses(envoy, `/${place}/${how}${place === "response-trailers" ? "/trailers" : ""}`, sent);
@@ -255,12 +274,17 @@ describe("a linear filter cannot hurt Envoy", () => {
     expect(Object.keys(seen.headers).sort()).toEqual(["host", "x-envoy-expected-rq-timeout-ms", "x-forwarded-proto", "x-request-id"]);
   });
 
-  test.each(["path", "path-blank", "method", "host", "no-method", "no-path", "no-proto"])("a bad or missing pseudo header (%s) is refused and the request goes on as it was", async (what) => {
-    const before = envoy.upstream.seen.length;
-    const all = await responses(envoy, `/pseudo/${what}`);
-    expect(all.map(({ status, body }) => [status, body])).toEqual([[200, `upstream saw /pseudo/${what} `]]);
-    expect(envoy.upstream.seen.slice(before).map((seen) => [seen.method, seen.url, seen.headers.host, seen.headers["x-injected"]])).toEqual([["GET", `/pseudo/${what}`, "a.test", undefined]]);
-  });
+  test.each(["path", "path-blank", "method", "host", "no-method", "no-path", "no-proto"])(
+    "a bad or missing pseudo header (%s) is refused and the request goes on as it was",
+    async (what) => {
+      const before = envoy.upstream.seen.length;
+      const all = await responses(envoy, `/pseudo/${what}`);
+      expect(all.map(({ status, body }) => [status, body])).toEqual([[200, `upstream saw /pseudo/${what} `]]);
+      expect(envoy.upstream.seen.slice(before).map((seen) => [seen.method, seen.url, seen.headers.host, seen.headers["x-injected"]])).toEqual([
+        ["GET", `/pseudo/${what}`, "a.test", undefined],
+      ]);
+    },
+  );
 
   test.each(["path", "method", "host", "cluster", "empty"])("a fetch with an evil %s is an error", async (what) => {
     const before = envoy.servers.auth!.seen.length;

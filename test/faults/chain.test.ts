@@ -1,6 +1,6 @@
 // Faults in a chain of linear filters: only the faulty stream ends, and the filters before the faulty one see its answer as they see any other.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 import { load, until } from "./load.js";
 
 let envoy: TestEnvoy;
@@ -72,6 +72,7 @@ test("every filter's faults stay in their streams", async () => {
     else expect([i, answer.status, JSON.parse(answer.text).body, answer.headers["x-outer"], answer.headers["x-inner"]]).toEqual([i, 200, "abcdef", "200", "6"]);
   }
   await until(() => envoy.logs.length >= 360);
-  for (const [name] of PLACES) expect(envoy.logs.filter((line) => line.includes(`filter "${name.split("-")[0]}" failed: at ${name} (filter.ts:`)).length).toBe(40);
+  for (const [name] of PLACES)
+    expect(envoy.logs.filter((line) => line.includes(`filter "${name.split("-")[0]}" failed: at ${name} (filter.ts:`)).length).toBe(40);
   expect(await envoy.stat("wasm.envoy.wasm.runtime.v8.created")).toBe(created);
 });

@@ -26,14 +26,23 @@ export const KINDS: FaultKind[] = [
   { name: "bad cast", code: "const animal = anyAnimal(n);\n  return (<Cat>animal).lives; //!", message: /.+/ },
   { name: "unreachable", code: "if (n == 0) unreachable();\n  return 1;", message: /unreachable/ },
   { name: "invalid length", code: "return new Uint8Array(n - 1).length; //!", message: /Invalid length/ },
-  { name: "out of memory, piece by piece", code: "const hoard: Uint8Array[] = [];\n  for (let i = 0; i >= 0; i++) hoard.push(new Uint8Array(32 * 1024)); //!\n  return hoard.length;", message: /out of memory/, heavy: true },
+  {
+    name: "out of memory, piece by piece",
+    code: "const hoard: Uint8Array[] = [];\n  for (let i = 0; i >= 0; i++) hoard.push(new Uint8Array(32 * 1024)); //!\n  return hoard.length;",
+    message: /out of memory/,
+    heavy: true,
+  },
   { name: "out of memory, in one go", code: "return new Uint8Array(n + 900_000_000).length; //!", message: /out of memory/ },
   { name: "recursion with managed locals", code: "return managedRecursion(new Animal(), n).legs;", message: /recursion is too deep|stack/ },
   { name: "recursion without managed locals", code: "return plainRecursion(n + 1) + 1;", message: /recursion is too deep/ },
   { name: "recursion through two functions", code: "return ping(n) + 1;", message: /recursion is too deep/ },
   { name: "recursion through a callback", code: "return viaCallback(n + 1);", message: /recursion is too deep|stack/ },
   { name: "recursion through a function in a variable", code: "again = selfCall;\n  return selfCall(n);", message: /recursion is too deep|stack/ },
-  { name: "recursion through an overridden method", code: "const shape: Shape = n == 0 ? new Odd() : new Shape();\n  return shape.measure(n);", message: /recursion is too deep|stack/ },
+  {
+    name: "recursion through an overridden method",
+    code: "const shape: Shape = n == 0 ? new Odd() : new Shape();\n  return shape.measure(n);",
+    message: /recursion is too deep|stack/,
+  },
   { name: "recursion with large frames", code: "return largeFrames(n, 1.5, 2.5, 3, 4) + 1;", message: /recursion is too deep|stack/ },
   ...["i32", "u32", "i64", "u64", "i8", "u8", "i16", "u16"].map((type) => division(type, "/")),
   ...["i32", "u32", "i64", "u64"].map((type) => division(type, "%")),
@@ -44,7 +53,12 @@ export const KINDS: FaultKind[] = [
   { name: "an empty endless loop", code: "for (;;) {} //!\n  return n;", message: /endless loop/, heavy: true },
   { name: "an endless loop of calls", code: "while (yes(n)) {}\n  return n;", message: /endless loop/, heavy: true },
   { name: "exponential recursion", code: "return fibonacci(n + 80);", message: /endless loop/, heavy: true },
-  { name: "an endless loop in a callback", code: "const list = [3, 2, 1];\n  list.forEach((x) => { while (x != 0) yes(x); });\n  return n;", message: /endless loop/, heavy: true },
+  {
+    name: "an endless loop in a callback",
+    code: "const list = [3, 2, 1];\n  list.forEach((x) => { while (x != 0) yes(x); });\n  return n;",
+    message: /endless loop/,
+    heavy: true,
+  },
 ];
 
 const SUPPORT = `

@@ -1,7 +1,7 @@
 // Faults in linear filters: every kind in every place, one request in ten, on a real Envoy. Exactly those streams fail.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Answer, type Exchange, send } from "../harness/client.js";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 import { FAULTS, KINDS, lineOf } from "./kinds.js";
 import { load, until } from "./load.js";
 
@@ -83,7 +83,11 @@ const PLACES: Place[] = [
   },
   { name: "request-chunks", outcome: "500", body: (i) => [`one ${i} `, "two"], right: (answer, _, i) => expect(seen(answer).body).toBe(`ONE ${i} TWO`) },
   { name: "response-headers", outcome: "500", right: (answer, path) => expect(seen(answer).url).toBe(path) },
-  { name: "response-text", outcome: "500", right: (answer, path) => expect([seen(answer).url, answer.headers["x-length"]]).toEqual([path, String(answer.text.length)]) },
+  {
+    name: "response-text",
+    outcome: "500",
+    right: (answer, path) => expect([seen(answer).url, answer.headers["x-length"]]).toEqual([path, String(answer.text.length)]),
+  },
   { name: "response-chunks", outcome: "reset", right: (answer, path) => expect(answer.text).toContain(path.toUpperCase()) },
   { name: "on-log", outcome: "none", right: (answer, path) => expect(seen(answer).url).toBe(path) },
 ];
@@ -111,7 +115,12 @@ describe.each([
     }));
     for (const [i, answer] of answers.entries()) {
       if (faulty(i) && outcome !== "none") {
-        expect({ i, kind: KINDS[kindOf(i)]!.name, status: answer.status, body: outcome === "500" ? answer.text : "" }).toEqual({ i, kind: KINDS[kindOf(i)]!.name, status: outcome === "500" ? 500 : 0, body: "" });
+        expect({ i, kind: KINDS[kindOf(i)]!.name, status: answer.status, body: outcome === "500" ? answer.text : "" }).toEqual({
+          i,
+          kind: KINDS[kindOf(i)]!.name,
+          status: outcome === "500" ? 500 : 0,
+          body: "",
+        });
         continue;
       }
       expect({ i, status: answer.status, text: answer.status === 200 ? "" : answer.text }).toEqual({ i, status: 200, text: "" });
@@ -128,7 +137,9 @@ describe.each([
       const expected = faults.filter((i) => kindOf(i) === k).length;
       const line = lineOf(FILTER, k);
       const place = line === undefined ? /\(filter\.ts:\d+:\d+\)/ : new RegExp(`\\(filter\\.ts:${line}:\\d+\\)`);
-      const matching = lines.filter((text) => text.startsWith("error ") && text.includes('filter "faulty" failed: ') && kind.message.test(text) && place.test(text));
+      const matching = lines.filter(
+        (text) => text.startsWith("error ") && text.includes('filter "faulty" failed: ') && kind.message.test(text) && place.test(text),
+      );
       expect(matching.length, `${kind.name}: ${place} ${kind.message}`).toBeGreaterThanOrEqual(expected);
     }
   });

@@ -12,7 +12,13 @@ export async function load(url: string, total: number, request: (i: number) => E
   const work = async () => {
     for (let i = next++; i < total; i = next++) {
       const { path, ...exchange } = request(i);
-      answers[i] = await send(url + path, { ...exchange, agent }).catch((error: Error) => ({ status: 0, headers: {}, body: Buffer.alloc(0), text: error.message, trailers: {} }));
+      answers[i] = await send(url + path, { ...exchange, agent }).catch((error: Error) => ({
+        status: 0,
+        headers: {},
+        body: Buffer.alloc(0),
+        text: error.message,
+        trailers: {},
+      }));
     }
   };
   await Promise.all(Array.from({ length: CONNECTIONS }, work));

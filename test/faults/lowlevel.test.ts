@@ -1,7 +1,7 @@
 // Faults in low-level filters: every kind in every callback, on a real Envoy. The instance is gone, its stream gets 500, all others are right.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Exchange } from "../harness/client.js";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 import { FAULTS, KINDS } from "./kinds.js";
 import { load, until } from "./load.js";
 
@@ -77,7 +77,12 @@ describe("a fault in a low-level filter stays in its stream", () => {
   let envoy: TestEnvoy;
   let created: number;
   beforeAll(async () => {
-    envoy = await startTestEnvoy({ filter: FILTER, memory: 8 * 1024 * 1024, budget: 200_000, clusters: { auth: (request, response) => void response.end(`auth of ${request.url}`) } });
+    envoy = await startTestEnvoy({
+      filter: FILTER,
+      memory: 8 * 1024 * 1024,
+      budget: 200_000,
+      clusters: { auth: (request, response) => void response.end(`auth of ${request.url}`) },
+    });
     created = await envoy.stat("wasm.envoy.wasm.runtime.v8.created");
   });
   afterAll(() => envoy.close());
@@ -97,7 +102,11 @@ describe("a fault in a low-level filter stays in its stream", () => {
       }
       expect([i, answer.status]).toEqual([i, 200]);
       const seen = JSON.parse(answer.text);
-      expect([seen.url, seen.body, seen.headers["x-auth"]]).toEqual([`/${name}/${i}`, body?.join("") ?? "", name === "fetch" ? `auth of /${name}/${i}` : undefined]);
+      expect([seen.url, seen.body, seen.headers["x-auth"]]).toEqual([
+        `/${name}/${i}`,
+        body?.join("") ?? "",
+        name === "fetch" ? `auth of /${name}/${i}` : undefined,
+      ]);
     }
     expect(await envoy.stat("wasm.envoy.wasm.runtime.v8.created")).toBe(created);
     const faults = answers.map((_, i) => i).filter(faulty);
@@ -106,7 +115,9 @@ describe("a fault in a low-level filter stays in its stream", () => {
     expect(lines.length).toBe(faults.length);
     for (const [k, kind] of KINDS.entries()) {
       const expected = faults.filter((i) => kindOf(i) === k).length;
-      const matching = lines.filter((line) => line.startsWith("error ") && line.includes('filter "faulty" failed: ') && kind.message.test(line) && /\(filter\.ts:\d+:\d+\)/.test(line));
+      const matching = lines.filter(
+        (line) => line.startsWith("error ") && line.includes('filter "faulty" failed: ') && kind.message.test(line) && /\(filter\.ts:\d+:\d+\)/.test(line),
+      );
       expect(matching.length, kind.name).toBeGreaterThanOrEqual(expected);
     }
   });

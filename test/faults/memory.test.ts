@@ -2,7 +2,7 @@
 import net from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { send } from "../harness/client.js";
-import { type TestEnvoy, startTestEnvoy } from "../harness/envoy.js";
+import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 import { CONNECTIONS, load, until } from "./load.js";
 
 const MIB = 1024 * 1024;
@@ -159,13 +159,18 @@ describe("onError: open", () => {
   });
   afterAll(() => envoy.close());
 
-  test.each(["before", "after", "body", "chunks", "response", "response-body", "response-chunks"])("a fault in %s lets the stream go on without the filter", async (where) => {
-    const before = envoy.logs.length;
-    const answer = await send(`${envoy.url}/${where}`, { body: ["one", "two"] });
-    expect([answer.status, JSON.parse(answer.text).body, answer.headers["x-last"]]).toEqual([200, "onetwo", "1"]);
-    await until(() => envoy.logs.length > before);
-    expect(envoy.logs.slice(before)).toEqual([expect.stringMatching(/^error .*filter "open" failed: on purpose \(filter\.ts:3:\d+\); the stream goes on without it$/)]);
-  });
+  test.each(["before", "after", "body", "chunks", "response", "response-body", "response-chunks"])(
+    "a fault in %s lets the stream go on without the filter",
+    async (where) => {
+      const before = envoy.logs.length;
+      const answer = await send(`${envoy.url}/${where}`, { body: ["one", "two"] });
+      expect([answer.status, JSON.parse(answer.text).body, answer.headers["x-last"]]).toEqual([200, "onetwo", "1"]);
+      await until(() => envoy.logs.length > before);
+      expect(envoy.logs.slice(before)).toEqual([
+        expect.stringMatching(/^error .*filter "open" failed: on purpose \(filter\.ts:3:\d+\); the stream goes on without it$/),
+      ]);
+    },
+  );
 
   test("and so does one of a low-level filter, wherever it was held", async () => {
     const low = await startTestEnvoy({ filter: OPEN, rootId: "open-low", clusters: { auth: (_, response) => void response.end("auth") } });
@@ -211,13 +216,27 @@ describe("memory that is nearly full", () => {
   test("a body for which there is no memory is a fault, never an empty body; afterwards all is as before", async () => {
     const body = ["x".repeat(900_000)];
     const all = async () => [await send(`${envoy.url}/request`, { body }), await send(`${envoy.url}/fetch`), await send(`${envoy.url}/response`)];
-    const sizes = (answers: Awaited<ReturnType<typeof all>>) => answers.map((answer) => [answer.status, answer.status === 200 ? (answer.headers["x-size"] ?? JSON.parse(answer.text)["x-size"]) : ""]);
-    expect(sizes(await all())).toEqual([[200, "900000"], [200, "900000"], [200, "900000"]]);
+    const sizes = (answers: Awaited<ReturnType<typeof all>>) =>
+      answers.map((answer) => [answer.status, answer.status === 200 ? (answer.headers["x-size"] ?? JSON.parse(answer.text)["x-size"]) : ""]);
+    expect(sizes(await all())).toEqual([
+      [200, "900000"],
+      [200, "900000"],
+      [200, "900000"],
+    ]);
     expect((await send(`${envoy.url}/hoard`)).status).toBe(200);
-    for (let i = 0; i < 3; i++) expect(sizes(await all())).toEqual([[500, ""], [500, ""], [500, ""]]);
+    for (let i = 0; i < 3; i++)
+      expect(sizes(await all())).toEqual([
+        [500, ""],
+        [500, ""],
+        [500, ""],
+      ]);
     expect((await send(`${envoy.url}/small`)).status).toBe(200);
     expect((await send(`${envoy.url}/free`)).status).toBe(200);
-    expect(sizes(await all())).toEqual([[200, "900000"], [200, "900000"], [200, "900000"]]);
+    expect(sizes(await all())).toEqual([
+      [200, "900000"],
+      [200, "900000"],
+      [200, "900000"],
+    ]);
     expect(envoy.logs.filter((line) => /out of memory/.test(line)).length).toBe(9);
   });
 });
