@@ -92,13 +92,8 @@ export enum TrailersStatus {
   StopIteration = 1,
 }
 
-/**
- * A filter in low-level style: a new instance per stream, Envoy's own callbacks and statuses, no coroutine. The compiler exports only the
- * callbacks that are overridden. It stands alone in its configuration (no chain).
- */
-export class StreamFilter<T> extends AnyFilter {
-  /** The configuration Envoy gave, parsed and checked. */
-  readonly config: T = changetype<T>(given);
+/** @internal What the runtime sees of the low-level style: a class without a type parameter, because only its overrides are found from there. */
+export class StreamCallbacks extends AnyFilter {
   /** The stream this instance belongs to. */
   readonly stream: Stream = changetype<Stream>(givenStream);
 
@@ -142,6 +137,15 @@ export class StreamFilter<T> extends AnyFilter {
   resumeResponse(): void {
     lowResume(this.stream.response);
   }
+}
+
+/**
+ * A filter in low-level style: a new instance per stream, Envoy's own callbacks and statuses, no coroutine. The compiler exports only the
+ * callbacks that are overridden. It stands alone in its configuration (no chain).
+ */
+export class StreamFilter<T> extends StreamCallbacks {
+  /** The configuration Envoy gave, parsed and checked. */
+  readonly config: T = changetype<T>(given);
 }
 
 // ---- Decorators. The compiler reads them; they do nothing at run time.

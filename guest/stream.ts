@@ -4,7 +4,7 @@ import { awaitCall, awaitCalls, awaitResponse, sendReply } from "./runtime/chain
 import { focus, isCurrent } from "./runtime/focus";
 import { Cell, Root } from "./runtime/roots";
 import { FetchRequest, FetchResponse } from "./fetch";
-import { NoConfig, StreamFilter } from "./filter";
+import { StreamCallbacks } from "./filter";
 import { Headers } from "./headers";
 import { Level, write } from "./log";
 import { Request, Response } from "./message";
@@ -23,7 +23,7 @@ export class Stream {
   /** @internal */ started: bool = false;
   /** @internal A reply was given or the stream was reset: no second one may reach Envoy. */ replied: bool = false;
   /** @internal Why the last low-level call was refused. */ lastError: string = "";
-  /** @internal The instance of a low-level filter. */ low: StreamFilter<NoConfig> | null = null;
+  /** @internal The instance of a low-level filter. */ low: StreamCallbacks | null = null;
   /** @internal on_log has begun or the stream is deleted. */ closed: bool = false;
 
   /** @internal */

@@ -6,7 +6,7 @@ import { focus } from "./focus";
 import { arm, disarm } from "./isolation";
 import { Feature, PendingCall, addCall, registry } from "./roots";
 import { FetchRequest, FetchResponse, dispatch } from "../fetch";
-import { DataStatus, HeadersStatus, NoConfig, OnError, StreamFilter, TrailersStatus, giveStream } from "../filter";
+import { DataStatus, HeadersStatus, OnError, StreamCallbacks, TrailersStatus, giveStream } from "../filter";
 import { Level, write } from "../log";
 import { Message } from "../message";
 import { Stream } from "../stream";
@@ -36,7 +36,7 @@ function perform(task: i32): void {
   if (task == Task.Create) {
     const link = stream.root.links[0];
     giveStream(stream);
-    stream.low = changetype<StreamFilter<NoConfig>>(registry.create(link.index, link.config));
+    stream.low = changetype<StreamCallbacks>(registry.create(link.index, link.config));
     return;
   }
   const filter = stream.low;
