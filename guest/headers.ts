@@ -239,6 +239,8 @@ export class HeaderMap {
     let nameSize = putName(given);
     // Envoy writes line breaks into its log as they are: such a name is not repeated.
     if (nameSize < 0) return this.refuse(validValue(given) ? given : "?", "its name is not allowed in HTTP");
+    let valueSize = value === null ? 0 : putValue(value);
+    if (valueSize < 0) return this.refuse(given, "its value is not allowed in HTTP");
     let name = given;
     if (nameSize == 4 || nameSize == 14 || nameSize == 17 || load<u8>(at(0)) == 58) {
       // Only "host", names of these lengths and pseudo headers are anything special.
@@ -248,11 +250,7 @@ export class HeaderMap {
       if (why !== null) return this.refuse(name, why);
       begin();
       nameSize = putName(name);
-    }
-    let valueSize = 0;
-    if (value !== null) {
-      valueSize = putValue(value);
-      if (valueSize < 0) return this.refuse(name, "its value is not allowed in HTTP");
+      if (value !== null) valueSize = putValue(value);
     }
     if (!this.live) return this.refuse(name, "the headers were sent on already");
     if (!focus(this.owner)) return this.refuse(name, "the stream is over");

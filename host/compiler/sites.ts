@@ -11,23 +11,30 @@ export interface Place {
   column: number;
 }
 
-/** Places of a function by kind, in code order; an entry is undefined where the compiler knew none. */
-export type FunctionSites = Record<SiteKind, (Place | undefined)[]>;
+/** Places of a function by kind, in code order; an entry is undefined where the compiler knew none. `first` is where the function's code begins. */
+export type FunctionSites = Record<SiteKind, (Place | undefined)[]> & { first: Place | undefined };
 
 /** By position among the module's defined functions. */
 export function findSites(m: Module): FunctionSites[] {
   const { binary, sourceMap } = m.emitBinary("map");
   const places = decode(sourceMap ?? '{"sources":[],"mappings":""}');
   return codeBodies(binary).map(({ start, end }) => {
-    const sites: FunctionSites = { call: [], division: [], loop: [] };
     let next = firstAtOrAfter(places, start);
+    const sites: FunctionSites = { call: [], division: [], loop: [], first: placeAfter(places, next, end) };
     let current: Place | undefined;
     for (const { offset, kind } of opcodesOf(binary, start, end)) {
-      while (next < places.length && places[next]!.offset <= offset) current = places[next++]!.place;
-      sites[kind].push(current);
+      for (; next < places.length && places[next]!.offset <= offset; next++) current = places[next]!.place ?? current;
+      // The compiler marks only some instructions. One without a mark belongs to its operands, which come before it; a loop to what it contains.
+      const marked = places[next - 1]?.place !== undefined;
+      sites[kind].push(kind === "loop" && !marked ? (placeAfter(places, next, end) ?? current) : current);
     }
     return sites;
   });
+}
+
+function placeAfter(places: { offset: number; place: Place | undefined }[], from: number, end: number): Place | undefined {
+  for (let i = from; i < places.length && places[i]!.offset < end; i++) if (places[i]!.place) return places[i]!.place;
+  return undefined;
 }
 
 function firstAtOrAfter(places: { offset: number }[], offset: number): number {

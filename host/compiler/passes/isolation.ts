@@ -43,9 +43,10 @@ export function isolate(m: Module, options: IsolationOptions): void {
     }
     instrument(m, f, sites[i]!, files, divisions, options.budget);
   }
-  for (const f of functions) {
-    if (options.budget && isAuthor(f.name) && !f.name.includes("@override")) setBody(f, sequence(m, [countTurn(m, 0), f.body], f.results));
-    if (loops.has(f.name) && !f.name.startsWith("~lib/rt/") && !f.name.startsWith("~start")) limitDepth(m, f, options.budget && !isAuthor(f.name));
+  for (const [i, f] of functions.entries()) {
+    const start = isAuthor(f.name) ? files.site(sites[i]!.first) : 0;
+    if (options.budget && isAuthor(f.name) && !f.name.includes("@override")) setBody(f, sequence(m, [countTurn(m, start), f.body], f.results));
+    if (loops.has(f.name) && !f.name.startsWith("~lib/rt/") && !f.name.startsWith("~start")) limitDepth(m, f, options.budget && !isAuthor(f.name), start);
   }
   for (const f of functions) if (isGuard(f.name)) guard(m, f);
 }
@@ -72,7 +73,7 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
     leave(e) {
       if (binaryen.getExpressionId(e) === binaryen.UnreachableId) {
         if (f.name.endsWith("/rt/tlsf/growMemory")) return collectFirst(m);
-        return sequence(m, [raise(m, memory ? FaultKind.Memory : FaultKind.Unreachable, 0), m.throw(PANIC, [])], binaryen.unreachable);
+        return sequence(m, [raise(m, memory ? FaultKind.Memory : FaultKind.Unreachable, memory ? 0 : siteOf(sites.first)), m.throw(PANIC, [])], binaryen.unreachable);
       }
       switch (kindOf(e)) {
         case "Call": {
@@ -143,7 +144,7 @@ function countTurn(m: Module, site: number): Expression {
 }
 
 /** Recursion pays for its frames: in before the body, out after it. The body becomes a function of its own so that every way out passes here. */
-function limitDepth(m: Module, f: DefinedFunction, count: boolean): void {
+function limitDepth(m: Module, f: DefinedFunction, count: boolean, site: number): void {
   const params = binaryen.expandType(f.params);
   const cost = FRAME + 8 * (params.length + f.vars.length);
   const inner = `${f.name}|body`;
@@ -155,7 +156,7 @@ function limitDepth(m: Module, f: DefinedFunction, count: boolean): void {
     params.map((type, i) => m.local.get(i, type)),
     f.results,
   );
-  const enter = [add(1), m.if(m.i32.gt_s(m.global.get(depth, binaryen.i32), m.i32.const(RECURSION_LIMIT)), raise(m, FaultKind.Recursion, 0))];
+  const enter = [add(1), m.if(m.i32.gt_s(m.global.get(depth, binaryen.i32), m.i32.const(RECURSION_LIMIT)), raise(m, FaultKind.Recursion, site))];
   if (count) enter.push(countTurn(m, 0));
   m.removeFunction(f.name);
   if (f.results === binaryen.none) {
