@@ -122,7 +122,7 @@ const digest = (body: Buffer) => createHash("sha256").update(body).digest("hex")
 const MiB = 1024 * 1024;
 
 let envoy: TestEnvoy;
-let payload = Buffer.alloc(0);
+let payload: Buffer = Buffer.alloc(0);
 let pieces: Buffer[] = [];
 beforeAll(async () => {
   envoy = await startTestEnvoy({
