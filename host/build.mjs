@@ -1,31 +1,33 @@
 // Bundles the CLI to host/dist/envoyscript.mjs (what a command does not need is in chunks that are loaded when it does) and the editor plugin to host/dist/editor.cjs.
-import { rmSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { build } from "esbuild";
 
 const root = import.meta.dirname;
 const dist = path.join(root, "dist");
-rmSync(dist, { recursive: true, force: true });
 
 const external = ["typescript", "assemblyscript", "assemblyscript/*", "yaml", "ajv", "ajv/*"];
-await build({
+const cli = await build({
   entryPoints: { envoyscript: path.join(root, "cli/main.ts") },
   outdir: dist,
   outExtension: { ".js": ".mjs" },
   bundle: true,
   splitting: true,
+  write: false,
   format: "esm",
   platform: "node",
   target: "node20",
   external,
+  // commander is CommonJS: it asks for Node's modules with require().
   banner: { js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module";\nconst require = __createRequire(import.meta.url);' },
   logLevel: "warning",
 });
-await build({
+const editor = await build({
   entryPoints: { editor: path.join(root, "compiler/editor.ts") },
   outdir: dist,
   outExtension: { ".js": ".cjs" },
   bundle: true,
+  write: false,
   format: "cjs",
   platform: "node",
   target: "node20",
@@ -41,3 +43,21 @@ await build({
   ],
   logLevel: "warning",
 });
+
+// Each file is complete when it appears, the entry last: somebody may be running the command line, or building it too.
+mkdirSync(dist, { recursive: true });
+const files = [...editor.outputFiles, ...cli.outputFiles].sort(
+  (a, b) => Number(a.path.endsWith("envoyscript.mjs")) - Number(b.path.endsWith("envoyscript.mjs")),
+);
+for (const { path: file, contents } of files) {
+  const making = `${file}.${process.pid}`;
+  writeFileSync(making, contents);
+  if (file.endsWith("envoyscript.mjs")) chmodSync(making, 0o755);
+  renameSync(making, file);
+}
+// An installed package has no envoy/ beside it.
+const requirements = path.join(dist, "requirements.txt");
+copyFileSync(path.join(root, "../envoy/requirements.txt"), `${requirements}.${process.pid}`);
+renameSync(`${requirements}.${process.pid}`, requirements);
+const current = new Set([...files.map(({ path: file }) => path.basename(file)), "requirements.txt"]);
+for (const name of readdirSync(dist)) if (!current.has(name) && !/\.\d+$/.test(name)) rmSync(path.join(dist, name));

@@ -1,44 +1,64 @@
-// The demonstration's upstream and auth service.
-import { type IncomingHttpHeaders, type RequestListener, createServer } from "node:http";
+// The demonstration's upstream and auth service: two small servers that remember what they saw and what they answered.
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
+export interface Message {
+  /** "GET /path" or "200". */
+  line: string;
+  headers: Record<string, string>;
+  body: string;
+}
+
+export interface DemoServer {
+  url: string;
+  /** Requests with the answers they got, oldest first. */
+  seen: { request: Message; answer: Message }[];
+  close(): Promise<void>;
+}
+
 export interface DemoServers {
-  upstream: { url: string; seen: { url: string; headers: Record<string, string> }[] };
-  auth: { url: string };
+  upstream: DemoServer;
+  auth: DemoServer;
   close(): Promise<void>;
 }
 
 const USERS = new Set(["ann", "bob"]);
 
+type Answer = { status?: number; headers?: Record<string, string>; body: string };
+
 export async function startServers(): Promise<DemoServers> {
-  const seen: { url: string; headers: Record<string, string> }[] = [];
-  const upstream = await listen((request, response) => {
-    seen.push({ url: request.url!, headers: flat(request.headers) });
-    if (request.url?.startsWith("/mask")) {
-      response.setHeader("content-type", "application/json");
-      response.end(JSON.stringify({ user: "ann", password: "hunter2", devices: [{ id: 1, token: "abc" }] }));
-      return;
-    }
-    response.setHeader("server-timing", "db;dur=53");
-    response.end("hello from the upstream\n");
+  const upstream = await listen(({ line }) =>
+    line.startsWith("GET /mask")
+      ? { headers: { "content-type": "application/json" }, body: JSON.stringify({ user: "ann", password: "hunter2", devices: [{ id: 1, token: "abc" }] }) }
+      : { headers: { "server-timing": "db;dur=53" }, body: "hello from the upstream" },
+  );
+  const auth = await listen(({ headers }) => {
+    const user = headers.authorization ?? "";
+    return USERS.has(user) ? { body: user } : { status: 401, body: "who are you?" };
   });
-  const auth = await listen((request, response) => {
-    const user = request.headers.authorization ?? "";
-    response.statusCode = USERS.has(user) ? 200 : 401;
-    response.end(USERS.has(user) ? user : "");
-  });
-  return { upstream: { url: upstream.url, seen }, auth: { url: auth.url }, close: async () => void (await Promise.all([upstream.close(), auth.close()])) };
+  return { upstream, auth, close: async () => void (await Promise.all([upstream.close(), auth.close()])) };
 }
 
-function flat(headers: IncomingHttpHeaders): Record<string, string> {
+export function flat(headers: IncomingHttpHeaders): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
 }
 
-async function listen(handler: RequestListener): Promise<{ url: string; close(): Promise<void> }> {
-  const server = createServer(handler);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+async function listen(handler: (request: Message) => Answer): Promise<DemoServer> {
+  const seen: DemoServer["seen"] = [];
+  const server = createServer((incoming, response: ServerResponse) => {
+    const request = { line: `${incoming.method} ${incoming.url}`, headers: flat(incoming.headers), body: "" };
+    const { status = 200, headers = {}, body } = handler(request);
+    seen.push({ request, answer: { line: String(status), headers, body } });
+    response.writeHead(status, headers);
+    response.end(body);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => resolve());
+  });
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

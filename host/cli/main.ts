@@ -1,6 +1,6 @@
 // The command line. Each command's own code is loaded when it runs, so that --help answers at once.
 import { Command, CommanderError, Option } from "commander";
-import { parseCluster, parseCount, parsePort, parseSize } from "./arguments.js";
+import { parseBudget, parseCluster, parseMemory, parseUpstream, portOf } from "./arguments.js";
 import type { BuildFlags } from "./build.js";
 import type { ConfigFlags } from "./config.js";
 import { Failure } from "./failure.js";
@@ -13,12 +13,11 @@ const program = new Command("envoyscript")
   .description("Envoy filters in TypeScript: compile, run and configure them")
   .version(VERSION)
   .option("--verbose", "show stack traces of errors")
-  .showHelpAfterError("(envoyscript --help shows how)")
-  .configureOutput({ outputError: (text, write) => write(`envoyscript: ${text.replace(/^error: /, "")}`) })
   .exitOverride();
 
-const memory = () => new Option("--memory <size>", "memory ceiling of the module's VM (default: 64MiB)").argParser(parseSize);
-const budget = () => new Option("--budget <n>", "loop turns and calls a filter may take in one go; 0 does not count (default: 10000000)").argParser(parseCount);
+const memory = () => new Option("--memory <size>", "memory ceiling of the module's VM (default: 64MiB)").argParser(parseMemory);
+const budget = () =>
+  new Option("--budget <n>", "loop turns and calls a filter may take in one go; 0 does not count (default: 10000000)").argParser(parseBudget);
 const config = () => new Option("--config <file>", "configuration: a JSON file, or JSON in quotes");
 const filter = () => new Option("--filter <name>", "the filter to use, where the module has several");
 const clusters = () => new Option("--cluster <name=url>", "address of a cluster that the filter calls (may be repeated)").argParser(parseCluster);
@@ -41,16 +40,21 @@ program
   .summary("serve a filter through a real Envoy")
   .description("Builds filters (or takes a .wasm) and serves them through a real Envoy until Ctrl-C.")
   .argument("<file...>", "TypeScript files, or one .wasm")
-  .requiredOption("--upstream <url>", "where requests go: http://host:port")
+  .addOption(new Option("--upstream <url>", "where requests go: http://host:port").argParser(parseUpstream).makeOptionMandatory())
   .addOption(config())
   .addOption(filter())
   .addOption(clusters())
-  .addOption(new Option("--port <n>", "port to listen on; 0 takes a free one (default: 10000)").argParser(parsePort))
-  .addOption(new Option("--admin-port <n>", "port of Envoy's admin interface (default: a free one)").argParser(parsePort))
-  .addOption(new Option("--log-level <level>", "least level of the filter's log").choices(["trace", "debug", "info", "warn", "error", "critical"]).default("info"))
+  .addOption(new Option("--port <n>", "port to listen on; 0 takes a free one (default: 10000)").argParser(portOf("--port")))
+  .addOption(new Option("--admin-port <n>", "port of Envoy's admin interface (default: a free one)").argParser(portOf("--admin-port")))
+  .addOption(
+    new Option("--log-level <level>", "least level of the filter's log").choices(["trace", "debug", "info", "warn", "error", "critical"]).default("info"),
+  )
   .addOption(memory())
   .addOption(budget())
-  .addHelpText("after", '\nExamples:\n  $ envoyscript run who.ts --upstream http://127.0.0.1:9000 --cluster auth=http://127.0.0.1:9001 --config \'{"auth":"auth"}\'\n  $ envoyscript run gateway.wasm --filter mask --upstream http://127.0.0.1:9000 --port 8080')
+  .addHelpText(
+    "after",
+    '\nExamples:\n  $ envoyscript run who.ts --upstream http://127.0.0.1:9000 --cluster auth=http://127.0.0.1:9001 --config \'{"auth":"auth"}\'\n  $ envoyscript run gateway.wasm --filter mask --upstream http://127.0.0.1:9000 --port 8080',
+  )
   .action(async (files: string[], flags: RunFlags) => (await import("./run.js")).runRun(files, flags));
 
 program
@@ -63,18 +67,33 @@ program
   .addOption(clusters())
   .option("--wasm <path>", "path of the module as Envoy will see it (default: beside the first file)")
   .option("--bootstrap", "print a whole bootstrap")
-  .option("--upstream <url>", "upstream of the bootstrap")
+  .addOption(new Option("--upstream <url>", "upstream of the bootstrap").argParser(parseUpstream))
+  .option("--validate", "ask the real Envoy whether it accepts the result")
   .option("--json", "print JSON instead of YAML")
-  .addHelpText("after", "\nExamples:\n  $ envoyscript config who.ts --config c.json --cluster auth=http://auth:9001 --wasm /etc/envoy/who.wasm\n  $ envoyscript config who.ts --bootstrap --upstream http://127.0.0.1:9000 > envoy.yaml && envoy -c envoy.yaml")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  $ envoyscript config who.ts --config c.json --cluster auth=http://auth:9001 --wasm /etc/envoy/who.wasm\n  $ envoyscript config who.ts --bootstrap --upstream http://127.0.0.1:9000 > envoy.yaml && envoy -c envoy.yaml",
+  )
   .action(async (files: string[], flags: ConfigFlags) => (await import("./config.js")).runConfig(files, flags));
 
 program
   .command("demo", { hidden: true })
   .option("--once", "end after the demonstration")
-  .addOption(new Option("--port <n>", "port to listen on (default: 10000)").argParser(parsePort))
+  .addOption(new Option("--port <n>", "port to listen on (default: 10000)").argParser(portOf("--port")))
   .action(async (flags: { once?: boolean; port?: number }) => (await import("./demo.js")).runDemo(flags));
 
-for (const command of program.commands) command.showHelpAfterError(`(envoyscript ${command.name()} --help shows how)`);
+for (const command of [program, ...program.commands]) {
+  const name = command === program ? "envoyscript" : `envoyscript ${command.name()}`;
+  command.configureOutput({
+    outputError: (text, write) =>
+      write(
+        `${paint("red", `${name}:`, color.err)} ${text
+          .replace(/^error: /, "")
+          .trim()
+          .replaceAll("\n", " ")} (${name} --help shows how)\n`,
+      ),
+  });
+}
 
 try {
   await program.parseAsync();

@@ -1,6 +1,6 @@
 // A module from what the command line names: built from .ts files, or read from a .wasm; and its configuration checked against the manifest.
 import { existsSync, readFileSync } from "node:fs";
-import { BuildError, type BuildOptions, type Manifest, build, formatDiagnostics, readManifest } from "../compiler/index.js";
+import { BuildError, type BuildOptions, build, formatDiagnostics, type Manifest, readManifest } from "../compiler/index.js";
 import { Failure, usage } from "./failure.js";
 import { color } from "./terminal.js";
 
@@ -8,6 +8,16 @@ export interface LoadedModule {
   wasm: Uint8Array;
   /** Missing for a module from another toolchain. */
   manifest: Manifest | undefined;
+}
+
+export interface BuildFlags {
+  memory?: number;
+  budget?: number;
+  debug?: boolean;
+}
+
+export function buildOptions({ memory, budget, debug }: BuildFlags): BuildOptions {
+  return { ...(memory === undefined ? {} : { memory }), ...(budget === undefined ? {} : { budget }), ...(debug ? { debug } : {}) };
 }
 
 /** Builds or reads. Diagnostics go to stderr with their source frames. */
@@ -35,12 +45,17 @@ export function buildOrExplain(files: string[], options: BuildOptions): { wasm: 
   }
 }
 
+export interface UsedFilter {
+  name: string;
+  config: unknown;
+}
+
 /** Which filters a configuration uses, with the part of it each gets. Throws a Failure that names path and reason. */
-export async function checkConfig(manifest: Manifest | undefined, config: unknown, rootId: string | undefined): Promise<{ name: string; config: unknown }[]> {
+export async function checkConfig(manifest: Manifest | undefined, config: unknown, rootId: string | undefined): Promise<UsedFilter[]> {
   if (!manifest) return [];
   const byName = (name: string) => manifest.filters.find((f) => f.name === name);
   const names = manifest.filters.map((f) => f.name).join(", ");
-  const used: { name: string; config: unknown; path: string }[] = [];
+  const used: (UsedFilter & { path: string })[] = [];
   const chain = (config as { filters?: unknown } | undefined)?.filters;
   const own = manifest.filters.length === 1 ? (manifest.filters[0]!.configSchema.properties as object | undefined) : undefined;
   if (rootId !== undefined) {
@@ -48,7 +63,8 @@ export async function checkConfig(manifest: Manifest | undefined, config: unknow
     used.push({ name: rootId, config: config ?? {}, path: rootId });
   } else if (Array.isArray(chain) && !(own && "filters" in own)) {
     for (const [i, entry] of (chain as { name?: string; config?: unknown }[]).entries()) {
-      if (!entry.name || !byName(entry.name)) throw usage(`configuration: filters[${i}].name: ${JSON.stringify(entry.name)} is no filter of the module (filters: ${names})`);
+      if (!entry.name || !byName(entry.name))
+        throw usage(`configuration: filters[${i}].name: ${JSON.stringify(entry.name)} is no filter of the module (filters: ${names})`);
       used.push({ name: entry.name, config: entry.config ?? {}, path: `filters[${i}].config` });
     }
   } else if (manifest.filters.length === 1) {
@@ -67,13 +83,13 @@ export async function checkConfig(manifest: Manifest | undefined, config: unknow
       if (e.keyword === "required") return `${where}.${e.params.missingProperty}: is required`;
       return `${where}: ${e.message}${e.keyword === "enum" ? ` (${(e.params.allowedValues as unknown[]).join(", ")})` : ""}`;
     });
-    throw new Failure(`configuration: ${problems.join("; ")}`);
+    throw new Failure(`configuration: ${problems.join("; ")}${config === undefined ? " (give it with --config)" : ""}`);
   }
   return used;
 }
 
 /** Clusters that the filters in use call: named in the code, in the configuration, or by a field's default. */
-export function clustersOf(manifest: Manifest | undefined, used: { name: string; config: unknown }[]): string[] {
+export function clustersOf(manifest: Manifest | undefined, used: UsedFilter[]): string[] {
   const names = new Set<string>();
   for (const { name, config } of used) {
     const filter = manifest?.filters.find((f) => f.name === name);
@@ -81,10 +97,16 @@ export function clustersOf(manifest: Manifest | undefined, used: { name: string;
     for (const cluster of filter.clusters) names.add(cluster);
     for (const field of filter.clusterFields) {
       const value = valueAt(config, field) ?? defaultAt(filter.configSchema, field);
-      if (typeof value === "string" && value) names.add(value);
+      for (const one of texts(value)) if (one) names.add(one);
     }
   }
   return [...names];
+}
+
+/** A field may hold one name, a list of them, or a map of them. */
+function texts(value: unknown): string[] {
+  if (typeof value === "string") return [value];
+  return value && typeof value === "object" ? Object.values(value).flatMap(texts) : [];
 }
 
 function valueAt(config: unknown, path: string): unknown {

@@ -2,15 +2,17 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { type ClusterTarget, bootstrap } from "../envoy/bootstrap.js";
+import { bootstrap, type ClusterTarget } from "../envoy/bootstrap.js";
 import { findEnvoy } from "../envoy/find.js";
-import { type LogLine, launchEnvoy } from "../envoy/launch.js";
-import { checkedUrl, readConfig } from "./arguments.js";
+import { launchEnvoy } from "../envoy/launch.js";
+import { readConfig } from "./arguments.js";
 import { Failure } from "./failure.js";
-import { checkConfig, clustersOf, loadModule } from "./module.js";
-import { paint } from "./terminal.js";
+import { interruption } from "./interruption.js";
+import { type BuildFlags, buildOptions, checkConfig, clustersOf, loadModule } from "./module.js";
+import { ACCESS_LOG, explained, OWN_PORT, showAccess, showLog } from "./serving.js";
+import { color, paint } from "./terminal.js";
 
-export interface RunFlags {
+export interface RunFlags extends Pick<BuildFlags, "memory" | "budget"> {
   config?: string;
   filter?: string;
   upstream: string;
@@ -18,60 +20,59 @@ export interface RunFlags {
   port?: number;
   adminPort?: number;
   logLevel?: string;
-  memory?: number;
-  budget?: number;
 }
 
 export async function runRun(files: string[], flags: RunFlags): Promise<void> {
-  checkedUrl(flags.upstream);
   const config = readConfig(flags.config);
-  const { wasm, manifest } = loadModule(files, {
-    ...(flags.memory === undefined ? {} : { memory: flags.memory }),
-    ...(flags.budget === undefined ? {} : { budget: flags.budget }),
-  });
+  const { wasm, manifest } = loadModule(files, buildOptions({ ...flags, debug: true }));
   const used = await checkConfig(manifest, config, flags.filter);
   const clusters = flags.cluster ?? [];
   for (const name of clustersOf(manifest, used)) {
-    if (name !== "upstream" && !clusters.some((c) => c.name === name)) console.error(paint("yellow", `the filter calls cluster "${name}", which has no address: --cluster ${name}=http://host:port`));
+    if (name !== "upstream" && !clusters.some((c) => c.name === name))
+      console.error(paint("yellow", `the filter calls cluster "${name}", which has no address: add --cluster ${name}=http://host:port`, color.err));
   }
   const binary = await findEnvoy((line) => console.error(line));
+  const interrupted = interruption();
   const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-run-"));
-  const file = path.join(directory, "filter.wasm");
-  writeFileSync(file, wasm);
-  const interrupted = new Promise<void>((resolve) => {
-    process.once("SIGINT", () => resolve());
-    process.once("SIGTERM", () => resolve());
-  });
   try {
+    const file = path.join(directory, "filter.wasm");
+    writeFileSync(file, wasm);
+    let up = false;
     const envoy = await launchEnvoy({
       binary: binary.path,
       wasmLogLevel: flags.logLevel ?? "info",
       bootstrap: bootstrap({
-        filters: [{ name: flags.filter ?? used[0]?.name ?? "filter", wasm: file, ...(flags.filter ? { rootId: flags.filter } : {}), ...(config === undefined ? {} : { config }) }],
+        filters: [
+          {
+            name: flags.filter ?? used[0]?.name ?? "filter",
+            wasm: file,
+            ...(flags.filter ? { rootId: flags.filter } : {}),
+            ...(config === undefined ? {} : { config }),
+          },
+        ],
         upstream: { name: "upstream", url: flags.upstream },
         clusters,
         port: flags.port ?? 10000,
         adminPort: flags.adminPort ?? 0,
-        accessLog: "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% → %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %DURATION% ms",
+        listener: OWN_PORT,
+        accessLog: ACCESS_LOG,
       }),
-      onLog: showLog,
-      onOutput: (line) => console.log(paint("dim", line)),
+      // Until it is up, what goes wrong is the reason of the failure and is told then.
+      onLog: (line) => (up || line.logger === "wasm" ? showLog(line) : undefined),
+      onOutput: showAccess,
     });
-    console.log(`${paint("green", "serving")}  ${envoy.url} → ${flags.upstream}`);
-    console.log(`${paint("dim", "admin")}    ${envoy.adminUrl}   ${paint("dim", "Ctrl-C ends")}`);
-    const end = await Promise.race([interrupted, envoy.exited]);
-    if (end) throw new Failure(`Envoy ended: ${end.reason}`);
-    await envoy.stop();
+    up = true;
+    try {
+      console.log(`${paint("green", "serving")}  ${envoy.url} → ${flags.upstream}`);
+      console.log(`${paint("dim", "admin")}    ${envoy.adminUrl}   ${paint("dim", "Ctrl-C ends")}`);
+      const end = await Promise.race([interrupted.promise, envoy.exited]);
+      if (end !== "interrupted" && !interrupted.came()) throw new Failure(`Envoy ended: ${end.reason}`);
+    } finally {
+      await envoy.stop();
+    }
+  } catch (error) {
+    if (!interrupted.came()) throw explained(error);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
-}
-
-const STYLES: Record<string, "dim" | "blue" | "yellow" | "red"> = { trace: "dim", debug: "dim", info: "blue", warning: "yellow", error: "red", critical: "red" };
-
-/** Guest lines without Envoy's prefix; of Envoy itself only what went wrong. */
-export function showLog(line: LogLine): void {
-  const guest = /^wasm log[^:]*: (.*)$/s.exec(line.text);
-  if (!guest && line.level !== "error" && line.level !== "critical") return;
-  console.log(`${paint(STYLES[line.level] ?? "dim", line.level.padEnd(7))}  ${guest ? guest[1] : line.text}`);
 }

@@ -3,12 +3,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { LOG_FORMAT, type LogLine, Reasons, readLog, splitLines } from "./log.js";
 
-export interface LogLine {
-  level: string;
-  logger: string;
-  text: string;
-}
+export type { LogLine } from "./log.js";
 
 export interface LaunchOptions {
   binary: string;
@@ -33,7 +30,6 @@ export interface RunningEnvoy {
   stop(): Promise<void>;
 }
 
-const LOG_FORMAT = "\u0001%l\u0001%n\u0001%v";
 const START_TIMEOUT = 30_000;
 
 /** Starts Envoy and waits until its listener is up. Rejects with Envoy's own reason; nothing is left running or lying about then. */
@@ -44,28 +40,44 @@ export async function launchEnvoy(options: LaunchOptions): Promise<RunningEnvoy>
   writeFileSync(path.join(directory, "envoy.json"), JSON.stringify(options.bootstrap));
   const child = spawn(
     options.binary,
-    ["-c", path.join(directory, "envoy.json"), "--concurrency", String(options.concurrency ?? 1), "--use-dynamic-base-id", "--admin-address-path", adminFile, "--log-format", LOG_FORMAT, "--file-flush-interval-msec", "50", "--component-log-level", `wasm:${options.wasmLogLevel ?? "info"}`],
+    [
+      "-c",
+      path.join(directory, "envoy.json"),
+      "--concurrency",
+      String(options.concurrency ?? 1),
+      "--use-dynamic-base-id",
+      "--admin-address-path",
+      adminFile,
+      "--log-format",
+      LOG_FORMAT,
+      "--file-flush-interval-msec",
+      "50",
+      "--component-log-level",
+      `wasm:${options.wasmLogLevel ?? "info"}`,
+    ],
     { stdio: ["ignore", "pipe", "pipe"] },
   );
+  // Should this process end without a stop (an error nobody caught), Envoy does not outlive it.
+  const atExit = () => {
+    child.kill("SIGKILL");
+    cleanUp();
+  };
+  process.on("exit", atExit);
   const reasons = new Reasons();
   const started = new Promise<void>((resolve) => {
-    splitLines(child.stderr!, (line) => {
-      if (!line.startsWith("\u0001")) {
-        // A message with line breaks in it goes on here.
-        reasons.more(line);
-        return;
-      }
-      const [, level = "", logger = "", text = ""] = line.split("\u0001");
-      reasons.add(level, text);
-      if (logger === "main" && text.startsWith("starting main dispatch loop")) resolve();
-      options.onLog?.({ level, logger, text });
+    readLog(child.stderr!, reasons, (line) => {
+      if (line.logger === "main" && line.text.startsWith("starting main dispatch loop")) resolve();
+      options.onLog?.(line);
     });
   });
   splitLines(child.stdout!, (line) => options.onOutput?.(line));
   const exited = new Promise<{ code: number | null; signal: string | null; reason: string }>((resolve) => {
     child.on("error", (error) => resolve({ code: null, signal: null, reason: error.message }));
     child.on("close", (code, signal) => resolve({ code, signal, reason: reasons.best(code, signal) }));
-  }).finally(cleanUp);
+  }).finally(() => {
+    process.off("exit", atExit);
+    cleanUp();
+  });
 
   const timer = timeout(START_TIMEOUT);
   try {
@@ -87,7 +99,9 @@ export async function launchEnvoy(options: LaunchOptions): Promise<RunningEnvoy>
 async function waitForListener(adminUrl: string, exited: Promise<{ reason: string }>): Promise<string> {
   for (let attempt = 0; attempt < 600; attempt++) {
     const answer = await Promise.race([
-      fetch(`${adminUrl}/listeners?format=json`).then((r) => r.json() as Promise<{ listener_statuses?: { local_address: { socket_address: { address: string; port_value: number } } }[] }>),
+      fetch(`${adminUrl}/listeners?format=json`).then(
+        (r) => r.json() as Promise<{ listener_statuses?: { local_address: { socket_address: { address: string; port_value: number } } }[] }>,
+      ),
       exited,
     ]);
     if ("reason" in answer) throw new Error(`Envoy did not start: ${answer.reason}`);
@@ -114,42 +128,4 @@ function timeout(ms: number): { promise: Promise<"late">; clear(): void } {
     timer = setTimeout(() => resolve("late"), ms);
   });
   return { promise, clear: () => clearTimeout(timer) };
-}
-
-/** Envoy's own words for why it ends: the last critical or error lines. */
-class Reasons {
-  private lines: { level: string; text: string }[] = [];
-
-  add(level: string, text: string): void {
-    if (level !== "error" && level !== "critical") return;
-    this.lines.push({ level, text });
-    if (this.lines.length > 20) this.lines.shift();
-  }
-
-  more(text: string): void {
-    const last = this.lines.at(-1);
-    if (last && text.trim() && last.text.length < 2000) last.text += ` ${text.trim()}`;
-  }
-
-  best(code: number | null, signal: string | null): string {
-    const guest = this.lines.findLast((line) => line.text.startsWith("wasm log"));
-    const own = this.lines.findLast((line) => line.level === "critical" && !line.text.startsWith("Caught")) ?? this.lines.findLast((line) => !line.text.startsWith("wasm log")) ?? this.lines.at(-1);
-    const end = signal ? `killed by ${signal}` : `exit code ${code}`;
-    if (!own) return end;
-    const reason = guest && guest !== own ? `${guest.text.replace(/^wasm log[^:]*: /, "")} (${own.text})` : own.text;
-    return signal ? `${reason} (${end})` : reason;
-  }
-}
-
-function splitLines(stream: NodeJS.ReadableStream, handle: (line: string) => void): void {
-  let rest = "";
-  stream.setEncoding("utf8");
-  stream.on("data", (chunk: string) => {
-    const lines = (rest + chunk).split("\n");
-    rest = lines.pop()!;
-    for (const line of lines) handle(line);
-  });
-  stream.on("end", () => {
-    if (rest) handle(rest);
-  });
 }
