@@ -1,12 +1,13 @@
 // The body of a request or response: read whole, or chunk by chunk as it passes. `T` is the message it belongs to, so that the compiler knows
 // which direction a filter reads.
-import { BufferType, Direction, Status, getBuffer, getBufferStatus, setBuffer } from "./runtime/abi";
-import { bytesOf, decimal, out, receiveManaged, takeReceived, textOf } from "./runtime/memory";
-import { awaitChunk, awaitEnd, beginLoop, isReader } from "./runtime/chain";
-import { focus } from "./runtime/focus";
+
 import { Json } from "./json";
 import { Level, write } from "./log";
 import { Message } from "./message";
+import { getBuffer, setBuffer } from "./runtime/abi";
+import { awaitChunk, awaitEnd, beginLoop, isReader } from "./runtime/chain";
+import { focus } from "./runtime/focus";
+import { bytesOf, decimal, out, receiveManaged, takeReceived, textOf } from "./runtime/memory";
 
 /**
  * Whole: `text()`, `bytes()`, `json()` wait until the message is complete and hold its headers meanwhile, so both can be changed. Envoy answers 413
@@ -50,7 +51,10 @@ export class Body<T extends Message> {
     const m = this.message;
     if (!m.whole) awaitEnd(m);
     if (!m.whole || !focus(m.stream.id)) {
-      write(Level.Error, "the " + m.label + " body was not replaced: " + (m.bodyless ? "the message came without a body, and Envoy cannot add one" : "it was passed on already"));
+      write(
+        Level.Error,
+        "the " + m.label + " body was not replaced: " + (m.bodyless ? "the message came without a body, and Envoy cannot add one" : "it was passed on already"),
+      );
       return false;
     }
     setBuffer(m.buffer, 0, m.size, changetype<usize>(bytes), bytes.byteLength);

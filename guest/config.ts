@@ -3,7 +3,13 @@ import { Duration } from "./filter";
 import { Json } from "./json";
 
 function problem(problems: string[], path: string, expected: string, json: Json): void {
-  problems.push(path + ": expected " + expected + ", got " + (json.isObject ? "an object" : json.isArray ? "an array" : json.isNull ? "null" : json.isBool ? "true or false" : clipped(json.scalar)));
+  problems.push(
+    path +
+      ": expected " +
+      expected +
+      ", got " +
+      (json.isObject ? "an object" : json.isArray ? "an array" : json.isNull ? "null" : json.isBool ? "true or false" : clipped(json.scalar)),
+  );
 }
 
 function clipped(text: string): string {
@@ -34,7 +40,7 @@ export function readNumber<T>(json: Json, path: string, problems: string[]): T {
     return <T>0;
   }
   // 2 to the power of the bits that count.
-  const limit = reinterpret<f64>(<u64>(1023 + sizeof<T>() * 8 - (isSigned<T>() ? 1 : 0)) << 52);
+  const limit = reinterpret<f64>((<u64>(1023 + sizeof<T>() * 8 - (isSigned<T>() ? 1 : 0))) << 52);
   const least = isSigned<T>() ? -limit : 0;
   if (value < least || value >= limit) {
     problem(problems, path, sizeof<T>() == 8 ? "a whole number of 64 bits" : "a number from " + short(least) + " to " + short(limit - 1), json);
@@ -94,7 +100,8 @@ export function missing(path: string, problems: string[]): void {
 }
 
 export function checkRange(value: f64, least: f64, greatest: f64, what: string, path: string, problems: string[]): void {
-  if (value < least || value > greatest) problems.push(path + ": " + what + " must be from " + short(least) + " to " + short(greatest) + ", got " + short(value));
+  if (value < least || value > greatest)
+    problems.push(path + ": " + what + " must be from " + short(least) + " to " + short(greatest) + ", got " + short(value));
 }
 
 function short(value: f64): string {

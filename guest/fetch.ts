@@ -1,9 +1,10 @@
 // Calls to other clusters. Envoy makes the call on its worker; the filter waits like any function call, and only its own stream stands still.
-import { BufferType, MapType, Status, getBuffer, getPairs, httpCall } from "./runtime/abi";
-import { at, begin, bytesOf, decimal, out, putText, receiveManaged, takeReceived, textOf, used } from "./runtime/memory";
-import { MAX_BYTES, MAX_PAIRS, putPairs } from "./runtime/wire";
+
 import { HeaderMap, Headers, hasBlank, statusOf, validName, validValue } from "./headers";
 import { Json } from "./json";
+import { BufferType, getBuffer, getPairs, httpCall, MapType, Status } from "./runtime/abi";
+import { at, begin, bytesOf, decimal, out, putText, receiveManaged, takeReceived, textOf, used } from "./runtime/memory";
+import { MAX_BYTES, MAX_PAIRS, putPairs } from "./runtime/wire";
 
 /** Milliseconds a call may take unless it says otherwise. */
 const DEFAULT_TIMEOUT: u32 = 5000;
@@ -160,7 +161,8 @@ function receivePairs(map: i32): ArrayBuffer {
 
 /** @internal Hands the call to Envoy. Returns its token, or 0 with the reason in `failed.error`. */
 export function dispatch(call: FetchRequest, failed: FetchResponse): u32 {
-  if (!call.path.startsWith("/") || hasBlank(call.path) || !validValue(call.path)) return refuse(failed, 'the path of a call starts with "/" and has no blanks or control characters');
+  if (!call.path.startsWith("/") || hasBlank(call.path) || !validValue(call.path))
+    return refuse(failed, 'the path of a call starts with "/" and has no blanks or control characters');
   if (hasBlank(call.host) || !validValue(call.host)) return refuse(failed, "a host has no blanks or control characters");
   if (!validName(call.method)) return refuse(failed, '"' + call.method + '" is not a method');
   const names: string[] = [":method", ":path", ":authority"];

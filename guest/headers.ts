@@ -1,10 +1,11 @@
 // Headers and trailers. `Headers` is a list an author makes (for fetch and reply). `HeaderMap` is a live map of a stream: read from the host once,
 // in one crossing, and written back name by name, only where the author changed something.
-import { MapType, Status, addValue, getPairs, getValue, removeValue, replaceValue } from "./runtime/abi";
-import { at, begin, lowerCase, out, putName, putText, putValue, receiveManaged, takeReceived, textOf } from "./runtime/memory";
-import { focus, isLogging } from "./runtime/focus";
-import { cursor, find, named, next, start } from "./runtime/wire";
+
 import { Level, write } from "./log";
+import { addValue, getPairs, getValue, MapType, removeValue, replaceValue, Status } from "./runtime/abi";
+import { focus, isLogging } from "./runtime/focus";
+import { at, begin, lowerCase, out, putName, putText, putValue, receiveManaged, takeReceived, textOf } from "./runtime/memory";
+import { cursor, find, named, next, start } from "./runtime/wire";
 
 /** Whether a header name is a token (RFC 9110 5.1); a leading ":" is for pseudo headers. */
 export function validName(name: string): bool {
@@ -50,7 +51,7 @@ export class Headers {
   /** Adds one more `name`. */
   append(name: string, value: string): Headers {
     if (!validName(name) || !validValue(value)) {
-      write(Level.Error, "header \"" + (validValue(name) ? name : "?") + "\" left out: its name or value is not allowed in HTTP");
+      write(Level.Error, 'header "' + (validValue(name) ? name : "?") + '" left out: its name or value is not allowed in HTTP');
       return this;
     }
     this.names.push(lowerCase(name));
@@ -81,7 +82,7 @@ function refusal(map: i32, name: string, value: string | null, append: bool): st
       if (name != ":status") return "a response has no such pseudo header";
       return validStatus(value) ? null : "a status is a number from 200 to 599";
     }
-    if (name == ":path") return (value.startsWith("/") && !hasBlank(value)) || value == "*" ? null : "a path starts with \"/\" and has no blanks";
+    if (name == ":path") return (value.startsWith("/") && !hasBlank(value)) || value == "*" ? null : 'a path starts with "/" and has no blanks';
     if (name == ":method") return validName(value) && value.charCodeAt(0) != 58 ? null : "not a method";
     if (name == ":authority") return value.length > 0 && !hasBlank(value) ? null : "a host is not empty and has no blanks";
     if (name == ":scheme") return value == "http" || value == "https" ? null : "a scheme is http or https";
@@ -278,7 +279,7 @@ export class HeaderMap {
   }
 
   private refuse(name: string, why: string): bool {
-    write(Level.Error, "header \"" + name + "\" not changed: " + why);
+    write(Level.Error, 'header "' + name + '" not changed: ' + why);
     return false;
   }
 
@@ -373,7 +374,7 @@ function rewritten(pairs: ArrayBuffer, name: string, value: string | null, appen
   const base = changetype<usize>(list);
   store<i32>(base, count);
   let sizes = base + 4;
-  let to = sizes + (<usize>count << 3);
+  let to = sizes + ((<usize>count) << 3);
   let pending = value !== null;
   const pseudo = name.charCodeAt(0) == 58;
   start(pairs);

@@ -1,7 +1,21 @@
 // The public surface of the SDK. What is not here is not promised.
 export { Body } from "./body";
 export { FetchRequest, FetchResponse } from "./fetch";
-export { DataStatus, Duration, Filter, HeadersStatus, NoConfig, OnError, StreamFilter, TrailersStatus, cluster, filter, oneOf, range, required } from "./filter";
+export {
+  cluster,
+  DataStatus,
+  Duration,
+  Filter,
+  filter,
+  HeadersStatus,
+  NoConfig,
+  OnError,
+  oneOf,
+  range,
+  required,
+  StreamFilter,
+  TrailersStatus,
+} from "./filter";
 export { Header, HeaderMap, Headers } from "./headers";
 export { Json, JsonType } from "./json";
 export { Level, log } from "./log";

@@ -56,9 +56,12 @@ describe("Json", () => {
     }
   });
 
-  test.each(["", " ", "{", "[1,]", '{"a"}', '{"a":1,}', "01", "1.", "-", "nul", '"a', '"\\x"', '"\\u12g4"', "1 2", "\u0001", '"a\nb"', "{a:1}"])("refuses %j and says where", (text) => {
-    expect(parse(text)).toMatch(/^error: .+ at byte \d+$/);
-  });
+  test.each(["", " ", "{", "[1,]", '{"a"}', '{"a":1,}', "01", "1.", "-", "nul", '"a', '"\\x"', '"\\u12g4"', "1 2", "\u0001", '"a\nb"', "{a:1}"])(
+    "refuses %j and says where",
+    (text) => {
+      expect(parse(text)).toMatch(/^error: .+ at byte \d+$/);
+    },
+  );
 
   test("refuses nesting that would exhaust the stack", () => {
     expect(parse("[".repeat(100_000))).toMatch(/nested too deeply/);

@@ -1,12 +1,13 @@
 // A request or a response of a stream: headers, body, trailers, and how far the message has come.
-import { BufferType, Direction, MapType, Status, getBuffer, getBufferStatus, setBuffer } from "./runtime/abi";
-import { decimal, out, receiveManaged, takeReceived } from "./runtime/memory";
-import { awaitEnd } from "./runtime/chain";
-import { focus } from "./runtime/focus";
+
 import { Body } from "./body";
 import { HeaderMap, statusOf } from "./headers";
 import { Json } from "./json";
 import { Level, write } from "./log";
+import { Direction, getBuffer, getBufferStatus, MapType, Status, setBuffer } from "./runtime/abi";
+import { awaitEnd } from "./runtime/chain";
+import { focus } from "./runtime/focus";
+import { decimal, out, receiveManaged, takeReceived } from "./runtime/memory";
 import { Cell } from "./runtime/roots";
 import { Stream } from "./stream";
 

@@ -1,13 +1,14 @@
 // A stream: one HTTP request and its response, as a filter sees it.
-import { closeStream } from "./runtime/abi";
-import { awaitCall, awaitCalls, awaitResponse, sendReply } from "./runtime/chain";
-import { focus, isCurrent } from "./runtime/focus";
-import { Cell, Root } from "./runtime/roots";
+
 import { FetchRequest, FetchResponse } from "./fetch";
 import { StreamCallbacks } from "./filter";
 import { Headers } from "./headers";
 import { Level, write } from "./log";
 import { Request, Response } from "./message";
+import { closeStream } from "./runtime/abi";
+import { awaitCall, awaitCalls, awaitResponse, sendReply } from "./runtime/chain";
+import { focus, isCurrent } from "./runtime/focus";
+import { Cell, Root } from "./runtime/roots";
 
 export class Stream {
   /** The request. */

@@ -1,4 +1,4 @@
-import { Filter, Stream, cluster, filter, log, required } from "envoyscript-sdk";
+import { cluster, Filter, filter, log, required, Stream } from "envoyscript-sdk";
 
 class Config {
   /** Cluster of the service that knows who the caller is. */

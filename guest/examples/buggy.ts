@@ -1,4 +1,4 @@
-import { Filter, NoConfig, Stream, filter } from "envoyscript-sdk";
+import { Filter, filter, NoConfig, Stream } from "envoyscript-sdk";
 
 const COLOURS = ["red", "orange", "yellow", "green", "cyan", "blue", "violet", "white", "black"];
 

@@ -1,4 +1,4 @@
-import { Filter, Stream, filter } from "envoyscript-sdk";
+import { Filter, filter, Stream } from "envoyscript-sdk";
 
 class Config {
   /** Sent to the upstream and back. */

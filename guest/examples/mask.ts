@@ -1,4 +1,4 @@
-import { Filter, Json, Stream, filter } from "envoyscript-sdk";
+import { Filter, filter, Json, Stream } from "envoyscript-sdk";
 
 class Config {
   /** Members whose values the client must not see. */

@@ -4,7 +4,7 @@
 /// <reference path="./builtins.d.ts" />
 
 import { dispatch, FetchRequest, FetchResponse } from "../fetch";
-import { AnyFilter, OnError } from "../filter";
+import { OnError } from "../filter";
 import { Headers } from "../headers";
 import { Level, write } from "../log";
 import { Message } from "../message";
@@ -13,8 +13,8 @@ import { continueStream, Direction, getProperty, Status, Stop, sendLocalResponse
 import { FAULTED, FINISHED, run, suspend } from "./coroutine";
 import { entered, focus, isCurrent } from "./focus";
 import { arm, describeFault, disarm, outOfMemory } from "./isolation";
-import { at, begin, decimal, out, putText, reserve, trimInbox, used } from "./memory";
-import { addCall, Cell, Feature, PendingCall, Root, registry, State, takeCall, usesCoroutines, usesLinear } from "./roots";
+import { at, begin, decimal, out, putText, used } from "./memory";
+import { addCall, Cell, Feature, PendingCall, registry, State, takeCall, usesCoroutines, usesLinear } from "./roots";
 import { putPairs } from "./wire";
 
 /** The filter whose code runs now; null outside of `handle`. */

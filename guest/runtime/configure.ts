@@ -1,12 +1,13 @@
 // A configuration arrives: picks the filters, has their parsers check it, and keeps the result with its root. What is wrong is said with its path,
 // and Envoy refuses the configuration.
-import { BufferType, Status, getBuffer, getProperty } from "./abi";
-import { arm, describeFault, disarm, outOfMemory } from "./isolation";
-import { at, begin, decimal, out, putText, receiveManaged, takeReceived, textOf } from "./memory";
-import { Feature, Link, Root, registry, usesConfig, usesLowLevel } from "./roots";
+
 import { AnyFilter, OnError } from "../filter";
 import { Json } from "../json";
 import { Level, write } from "../log";
+import { BufferType, getBuffer, getProperty, Status } from "./abi";
+import { arm, describeFault, disarm, outOfMemory } from "./isolation";
+import { at, begin, decimal, out, putText, receiveManaged, takeReceived, textOf } from "./memory";
+import { Feature, Link, Root, registry, usesConfig, usesLowLevel } from "./roots";
 
 /** Reads, checks and builds everything of one configuration. Null: refused, and the log says why. */
 export function configure(id: u32, size: u32): Root | null {

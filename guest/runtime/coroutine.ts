@@ -126,7 +126,7 @@ function save(c: Coroutine, top: usize, slotBytes: usize): void {
   }
   const to = changetype<usize>(slots);
   memory.copy(to, top, slotBytes);
-  memory.fill(to + slotBytes, 0, (<usize>slots.length * sizeof<usize>()) - slotBytes);
+  memory.fill(to + slotBytes, 0, <usize>slots.length * sizeof<usize>() - slotBytes);
   for (let p = to, end = to + slotBytes; p < end; p += sizeof<usize>()) {
     const value = load<usize>(p);
     if (value) __link(to, value, true);

@@ -1,5 +1,9 @@
 // The callbacks Envoy calls. The compiler's entry file re-exports them under their ABI names, and the export pass removes those a module does not need.
 // Each is guarded once more: a fault of the runtime itself (memory ran out outside of an author's code) must not take the VM down either.
+
+import { forgetLevel } from "../log";
+import { Message } from "../message";
+import { Stream } from "../stream";
 import { Direction, Stop, sendLocalResponse } from "./abi";
 import { answered, fault, forget, onBody, onCallResponse, onRequestHeaders, onResponseHeaders, onTrailers } from "./chain";
 import { configure } from "./configure";
@@ -7,10 +11,7 @@ import { beginLog, endLog, entered, focus } from "./focus";
 import { arm, disarm, outOfMemory } from "./isolation";
 import { lowAnswered, lowBody, lowDone, lowHeaders, lowLog, lowTrailers } from "./lowlevel";
 import { allocate, trimInbox } from "./memory";
-import { Cell, Root, addRoot, addStream, dropCalls, findRoot, findStream, removeRoot, removeStream, usesLinear, usesLowLevel } from "./roots";
-import { forgetLevel } from "../log";
-import { Message } from "../message";
-import { Stream } from "../stream";
+import { addRoot, addStream, Cell, dropCalls, findRoot, findStream, Root, removeRoot, removeStream, usesLinear, usesLowLevel } from "./roots";
 
 /** `malloc` of the ABI: 0 where there is no memory, which the host reports to the call that needed it. */
 export function malloc(size: usize): usize {

@@ -1,15 +1,16 @@
 // Low-level filters: Envoy's callbacks go to one StreamFilter instance per stream, its statuses go back. What would hang, crash or corrupt Envoy
 // (facts/envoy-verified.md 1a, 1b) is turned into what the author meant, or refused with the reason.
-import { Direction, Status, Stop, continueStream } from "./abi";
-import { fault } from "./chain";
-import { focus } from "./focus";
-import { arm, disarm } from "./isolation";
-import { Feature, PendingCall, addCall, registry } from "./roots";
-import { FetchRequest, FetchResponse, dispatch } from "../fetch";
-import { DataStatus, HeadersStatus, OnError, StreamCallbacks, TrailersStatus, giveStream } from "../filter";
+
+import { dispatch, FetchRequest, FetchResponse } from "../fetch";
+import { DataStatus, giveStream, OnError, StreamCallbacks } from "../filter";
 import { Level, write } from "../log";
 import { Message } from "../message";
 import { Stream } from "../stream";
+import { continueStream, Direction, Stop } from "./abi";
+import { fault } from "./chain";
+import { focus } from "./focus";
+import { arm, disarm } from "./isolation";
+import { addCall, Feature, PendingCall, registry } from "./roots";
 
 /** Which callback of the author runs in the guard; its result lands in `result`. */
 namespace Task {
@@ -254,4 +255,3 @@ export function lowLog(stream: Stream): void {
 export function lowDone(stream: Stream): void {
   attempt(stream, Task.Done);
 }
-

@@ -146,10 +146,10 @@ export function putText(text: string): usize {
 
 /** For each ASCII character that a header name may have (RFC 9110 5.1, token) its lower case, otherwise 0. */
 const TOKEN: usize = memory.data<u8>([
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-  0, 33, 0, 35, 36, 37, 38, 39, 0, 0, 42, 43, 0, 45, 46, 0, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 0, 0, 0, 0, 0, 0,
-  0, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 0, 0, 0, 94, 95,
-  96, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 0, 124, 0, 126, 0,
+  0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 33, 0, 35, 36, 37, 38, 39, 0, 0, 42, 43, 0, 45, 46, 0, 48,
+  49, 50, 51, 52, 53, 54, 55, 56, 57, 0, 0, 0, 0, 0, 0, 0, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117,
+  118, 119, 120, 121, 122, 0, 0, 0, 94, 95, 96, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 117, 118, 119,
+  120, 121, 122, 0, 124, 0, 126, 0,
 ]);
 
 /** Writes a header's name in lower case to the end of the scratch space; returns its size, or -1 where it is no name. A leading ":" is for pseudo headers. */
@@ -274,11 +274,11 @@ export function lowerCase(text: string): string {
     if (c >= 65 && c <= 90) break;
   }
   if (i == length) return text;
-  const lower = changetype<string>(__new(<usize>length << 1, idof<string>()));
+  const lower = changetype<string>(__new((<usize>length) << 1, idof<string>()));
   const to = changetype<usize>(lower);
   for (let j = 0; j < length; j++) {
     const c = text.charCodeAt(j);
-    store<u16>(to + (<usize>j << 1), c >= 65 && c <= 90 ? c | 32 : c);
+    store<u16>(to + ((<usize>j) << 1), c >= 65 && c <= 90 ? c | 32 : c);
   }
   return lower;
 }

@@ -1,11 +1,12 @@
 // What lives how long: a Root per configuration (Envoy adds roots to the living VM when a configuration is pushed), a Stream per request, a Cell per
 // filter and stream. Everything of a configuration hangs on its Root and goes with it.
-import { Coroutine } from "./coroutine";
-import { AnyFilter, OnError } from "../filter";
+
 import { FetchResponse } from "../fetch";
+import { AnyFilter, OnError } from "../filter";
 import { Json } from "../json";
 import { Message } from "../message";
 import { Stream } from "../stream";
+import { Coroutine } from "./coroutine";
 
 /** What a filter can do to a message; computed by the compiler from what the filter's code can reach. Same bits in host/compiler/passes/features.ts. */
 export namespace Feature {

@@ -27,7 +27,7 @@ export function start(pairs: ArrayBuffer): void {
   const count: i32 = size < 4 ? 0 : load<i32>(base);
   cursor.left = count;
   cursor.sizes = base + 4;
-  cursor.following = base + 4 + (<usize>count << 3);
+  cursor.following = base + 4 + ((<usize>count) << 3);
 }
 
 export function next(): bool {
@@ -69,14 +69,14 @@ export function find(pairs: ArrayBuffer, name: string): bool {
 /** Writes a list of names and values as pairs to the scratch space; the first byte is at `at(returned)`, the size is `used() - returned`. */
 export function putPairs(names: string[], values: string[]): usize {
   const count = names.length;
-  const from = reserve(4 + (<usize>count << 3));
+  const from = reserve(4 + ((<usize>count) << 3));
   store<i32>(at(from), count);
   for (let i = 0; i < count; i++) {
     const nameSize = putText(names[i]);
     store<u8>(at(reserve(1)), 0);
     const valueSize = putText(values[i]);
     store<u8>(at(reserve(1)), 0);
-    const sizes = at(from) + 4 + (<usize>i << 3);
+    const sizes = at(from) + 4 + ((<usize>i) << 3);
     store<u32>(sizes, <u32>nameSize);
     store<u32>(sizes, <u32>valueSize, 4);
   }

@@ -25,7 +25,12 @@ function formatDiagnostic(d: Diagnostic, { color = false, cwd = process.cwd() }:
   const column = d.column ?? 1;
   const tabs = source.slice(0, column - 1).replace(/[^\t]/g, " ");
   const marks = "^".repeat(Math.max(1, Math.min(d.length ?? 1, source.length - column + 1)));
-  return [`${paint(36, place)} ${head}`, `${paint(90, `${margin} |`)}`, `${paint(90, `${number} |`)} ${source}`, `${paint(90, `${margin} |`)} ${tabs}${paint(31, marks)}`].join("\n");
+  return [
+    `${paint(36, place)} ${head}`,
+    `${paint(90, `${margin} |`)}`,
+    `${paint(90, `${number} |`)} ${source}`,
+    `${paint(90, `${margin} |`)} ${tabs}${paint(31, marks)}`,
+  ].join("\n");
 }
 
 function sourceLine(file: string, line: number): string | undefined {

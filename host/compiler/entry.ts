@@ -42,14 +42,18 @@ export function generateEntry(program: Program): string {
     choose("onError", "", "OnError", (f) => (f.onError === "open" ? "OnError.Open" : "OnError.Closed")),
     choose("lowLevel", "", "bool", (f) => String(f.style === "low-level")),
     choose("features", "", "i32", (_, i) => `features${i}()`),
-    choose("hasField", ", name: string", "bool", (f) => (f.config?.fields.map((field) => `name == ${JSON.stringify(field.name)}`).join(" || ") || "false")),
-    choose("parse", ", json: Json, path: string, problems: string[]", "Object", (f) => (f.config ? `parse${configs.indexOf(f.config)}(json, path, problems)` : "parseNone(json, path, problems)")),
+    choose("hasField", ", name: string", "bool", (f) => f.config?.fields.map((field) => `name == ${JSON.stringify(field.name)}`).join(" || ") || "false"),
+    choose("parse", ", json: Json, path: string, problems: string[]", "Object", (f) =>
+      f.config ? `parse${configs.indexOf(f.config)}(json, path, problems)` : "parseNone(json, path, problems)",
+    ),
     choose("create", ", config: Object", "AnyFilter", (_, i) => `create${i}(config)`),
     "  get files(): StaticArray<string> { return files; }",
     "}",
     "const files: StaticArray<string> = ES_FILES;",
   );
-  out.push(`function parseNone(json: Json, path: string, problems: string[]): NoConfig {${configs.length > 0 || program.filters.length > 1 ? " if (isObject(json, path, problems)) checkNames(json, path, [], problems);" : ""} return new NoConfig(); }`);
+  out.push(
+    `function parseNone(json: Json, path: string, problems: string[]): NoConfig {${configs.length > 0 || program.filters.length > 1 ? " if (isObject(json, path, problems)) checkNames(json, path, [], problems);" : ""} return new NoConfig(); }`,
+  );
   for (const i of program.filters.keys()) out.push(`function create${i}(config: Object): AnyFilter { give(config); return new Filter${i}(); }`);
   out.push("useRegistry(new Generated());");
   const shown = program.files.map((file) => JSON.stringify(file.shown));
@@ -103,7 +107,11 @@ class Parsers {
     }
     if (field.oneOf) {
       const list = `[${field.oneOf.map((value) => JSON.stringify(value)).join(", ")}]`;
-      checks.push(field.type.kind === "string" ? `checkText(c.${name}${field.nullable ? "!" : ""}, ${list}, ${path}, problems);` : `checkNumber(<f64>c.${name}, ${list}, ${path}, problems);`);
+      checks.push(
+        field.type.kind === "string"
+          ? `checkText(c.${name}${field.nullable ? "!" : ""}, ${list}, ${path}, problems);`
+          : `checkNumber(<f64>c.${name}, ${list}, ${path}, problems);`,
+      );
     }
     const read = `{ const v = json.get(${JSON.stringify(name)}); if (v.ok${field.nullable ? " && !v.isNull" : ""}) { c.${name} = ${this.read(field.type, "v", path)}; ${checks.join(" ")} }`;
     return `  ${read}${field.required ? ` else missing(${path}, problems);` : ""} }`;

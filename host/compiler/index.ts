@@ -2,15 +2,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Diagnostic, compile } from "./asc.js";
+import { compile, type Diagnostic } from "./asc.js";
 import { ENTRY, featuresConstant, generateEntry, withExports } from "./entry.js";
-import { type Module, binaryen } from "./ir.js";
+import { binaryen, type Module } from "./ir.js";
 import { linkProblems } from "./link.js";
 import { MANIFEST_SECTION, type Manifest, makeManifest } from "./manifest.js";
-import { staticObjects, withoutDeadData } from "./passes/data.js";
-import { checkStackOnce, removeUnneededFrames } from "./passes/frames.js";
 import { asyncify, keepApart, protectBorders, withoutSuspension } from "./passes/coroutine.js";
+import { staticObjects, withoutDeadData } from "./passes/data.js";
 import { type Needs, specialise } from "./passes/features.js";
+import { checkStackOnce, removeUnneededFrames } from "./passes/frames.js";
 import { isolate, replaceUnreachable } from "./passes/isolation.js";
 import { type Program, readProgram } from "./sources.js";
 
@@ -132,7 +132,13 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
   setConstant(m, `${roots}usesLinear`, has("linear"));
   setConstant(m, `${roots}usesLowLevel`, has("low-level"));
   setConstant(m, `${roots}usesConfig`, program.filters.length > 1 || program.filters.some((filter) => filter.config) ? 1 : 0);
-  const shapes = program.filters.map((filter) => ({ name: filter.name, internalName: `${filter.file.internal}/${filter.className}`, style: filter.style, lateRequest: filter.lateRequest, methods: filter.methods }));
+  const shapes = program.filters.map((filter) => ({
+    name: filter.name,
+    internalName: `${filter.file.internal}/${filter.className}`,
+    style: filter.style,
+    lateRequest: filter.lateRequest,
+    methods: filter.methods,
+  }));
   const needs = specialise(m, shapes, featuresConstant);
   checkStackOnce(m);
   removeUnneededFrames(m);
@@ -156,13 +162,34 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
   return needs;
 }
 
-const TIDY = ["remove-unused-module-elements", "simplify-globals", "vacuum", "inlining", "remove-unused-module-elements", "remove-unused-brs", "simplify-locals", "vacuum", "coalesce-locals"];
+const TIDY = [
+  "remove-unused-module-elements",
+  "simplify-globals",
+  "vacuum",
+  "inlining",
+  "remove-unused-module-elements",
+  "remove-unused-brs",
+  "simplify-locals",
+  "vacuum",
+  "coalesce-locals",
+];
 
 /** What the first round made possible: globals that turned out constant, branches on them, functions only they called. */
 const AGAIN = ["simplify-globals", "precompute", "remove-unused-brs", "vacuum", "remove-unused-module-elements"];
 
 /** Code that runs rarely must not be copied into code that runs often. */
-const COLD = ["~stack_check", "~fault", "*/isolation/abort", "*/isolation/describeFault", "*/chain/fault", "*/configure/*", "*/log/write", "*#refuse", "*/Edit#apply", "*/entry/emergency"];
+const COLD = [
+  "~stack_check",
+  "~fault",
+  "*/isolation/abort",
+  "*/isolation/describeFault",
+  "*/chain/fault",
+  "*/configure/*",
+  "*/log/write",
+  "*#refuse",
+  "*/Edit#apply",
+  "*/entry/emergency",
+];
 
 function setConstant(m: Module, name: string, value: number): void {
   m.removeGlobal(name);

@@ -112,7 +112,8 @@ export function walk(e: Expression, visitor: Visitor): Expression {
   visitor.enter?.(e);
   const kind = kinds.get(binaryen.getExpressionId(e));
   if (kind) {
-    const dead = kind.first || !kind.slots.length ? walkList(e, kind, visitor) || walkSlots(e, kind, visitor) : walkSlots(e, kind, visitor) || walkList(e, kind, visitor);
+    const dead =
+      kind.first || !kind.slots.length ? walkList(e, kind, visitor) || walkSlots(e, kind, visitor) : walkSlots(e, kind, visitor) || walkList(e, kind, visitor);
     if (dead && kind.name !== "Block") return e;
   }
   return visitor.leave(e);

@@ -1,6 +1,6 @@
 // The link check: a module that builds also loads. Envoy 1.40 refuses a module for an unknown import, a wrong type, a wrong signature of a callback, or a missing
 // ABI marker, and crashes over a start section that calls it.
-import { type Signature, readInterface } from "./wasm.js";
+import { readInterface, type Signature } from "./wasm.js";
 
 const i32s = (n: number): string[] => Array.from({ length: n }, () => "i32");
 const fn = (params: string[], ...results: string[]): Signature => ({ params, results });

@@ -33,7 +33,30 @@ const GLOBALS: Record<string, string> = {
 };
 
 /** AssemblyScript's raw memory access: a wrong address cannot be caught and would take the whole VM down. */
-const UNSAFE = new Set(["load", "store", "changetype", "unchecked", "memory", "heap", "table", "atomic", "v128", "call_indirect", "unmanaged", "offsetof", "__new", "__alloc", "__stack_pointer", "__free", "__renew", "__pin", "__unpin", "__collect", "__link", "__visit"]);
+const UNSAFE = new Set([
+  "load",
+  "store",
+  "changetype",
+  "unchecked",
+  "memory",
+  "heap",
+  "table",
+  "atomic",
+  "v128",
+  "call_indirect",
+  "unmanaged",
+  "offsetof",
+  "__new",
+  "__alloc",
+  "__stack_pointer",
+  "__free",
+  "__renew",
+  "__pin",
+  "__unpin",
+  "__collect",
+  "__link",
+  "__visit",
+]);
 
 /** The same as a member: \`i32.load(address)\`, \`String.UTF8.decodeUnsafe(address, size)\`. */
 const UNSAFE_OWNERS = new Set(["i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64", "isize", "usize"]);
@@ -114,26 +137,30 @@ const RULES: Partial<Record<ts.SyntaxKind, Rule>> = {
   [K.ClassDeclaration]: fieldsBeforeSuper,
   [K.ImportDeclaration]: (node, report) => {
     const from = (node as ts.ImportDeclaration).moduleSpecifier;
-    if (ts.isStringLiteral(from) && /^(~lib\/)?envoyscript-sdk\//.test(from.text)) report(from, "ES124", 'the inside of the SDK can crash Envoy and changes without notice: import from "envoyscript-sdk"');
+    if (ts.isStringLiteral(from) && /^(~lib\/)?envoyscript-sdk\//.test(from.text))
+      report(from, "ES124", 'the inside of the SDK can crash Envoy and changes without notice: import from "envoyscript-sdk"');
   },
   [K.ElementAccessExpression]: optionalChain,
   [K.CallExpression]: optionalChain,
   [K.AsyncKeyword]: say("ES102", "AssemblyScript has no async functions: calls wait by themselves, so leave the word out"),
   [K.BinaryExpression]: (node, report) => {
     const operator = (node as ts.BinaryExpression).operatorToken.kind;
-    if (operator === K.QuestionQuestionToken || operator === K.QuestionQuestionEqualsToken) report(node, "ES112", "AssemblyScript has no ??: write value === null ? other : value");
+    if (operator === K.QuestionQuestionToken || operator === K.QuestionQuestionEqualsToken)
+      report(node, "ES112", "AssemblyScript has no ??: write value === null ? other : value");
     if (operator === K.InKeyword) report(node, "ES115", "AssemblyScript has no in operator: use map.has(key)");
   },
   [K.FunctionDeclaration]: (node, report) => {
     generator(node, report);
-    if ((node as ts.FunctionDeclaration).modifiers?.some((m) => m.kind === K.DeclareKeyword)) report(node, "ES125", "a filter cannot call the host directly, where a wrong call crashes Envoy: use what envoyscript-sdk exports");
+    if ((node as ts.FunctionDeclaration).modifiers?.some((m) => m.kind === K.DeclareKeyword))
+      report(node, "ES125", "a filter cannot call the host directly, where a wrong call crashes Envoy: use what envoyscript-sdk exports");
   },
   [K.FunctionExpression]: generator,
   [K.MethodDeclaration]: generator,
 };
 
 function optionalChain(node: ts.Node, report: Report): void {
-  if ((node as ts.PropertyAccessExpression).questionDotToken) report(node, "ES112", "AssemblyScript has no ?.: keep the value in a const and test it with !== null");
+  if ((node as ts.PropertyAccessExpression).questionDotToken)
+    report(node, "ES112", "AssemblyScript has no ?.: keep the value in a const and test it with !== null");
 }
 
 /** With a constructor of its own a class gets its fields' values before super() runs: \`this.config\` would be read before it is there, and nothing would say so. */
@@ -141,26 +168,47 @@ function fieldsBeforeSuper(node: ts.Node, report: Report): void {
   const { members, heritageClauses } = node as ts.ClassDeclaration;
   if (!heritageClauses?.some((h) => h.token === K.ExtendsKeyword) || !members.some(ts.isConstructorDeclaration)) return;
   const find = (e: ts.Node): void => {
-    if (e.kind === K.ThisKeyword) report(e, "ES123", "AssemblyScript gives fields their values before super() runs where a class has a constructor: set this field in the constructor, after super()");
+    if (e.kind === K.ThisKeyword)
+      report(
+        e,
+        "ES123",
+        "AssemblyScript gives fields their values before super() runs where a class has a constructor: set this field in the constructor, after super()",
+      );
     else ts.forEachChild(e, find);
   };
-  for (const member of members) if (ts.isPropertyDeclaration(member) && member.initializer && !member.modifiers?.some((m) => m.kind === K.StaticKeyword)) find(member.initializer);
+  for (const member of members)
+    if (ts.isPropertyDeclaration(member) && member.initializer && !member.modifiers?.some((m) => m.kind === K.StaticKeyword)) find(member.initializer);
 }
 
 function generator(node: ts.Node, report: Report): void {
   const f = node as ts.FunctionDeclaration;
   if (f.asteriskToken) report(f.asteriskToken, "ES111", "AssemblyScript has no generators: fill an array");
-  if (f.parent && ts.isSourceFile(f.parent) && !f.body && !f.modifiers?.some((m) => m.kind === K.DeclareKeyword)) report(f, "ES120", "AssemblyScript has no overloads: give each function a name, or use a default for the argument");
+  if (f.parent && ts.isSourceFile(f.parent) && !f.body && !f.modifiers?.some((m) => m.kind === K.DeclareKeyword))
+    report(f, "ES120", "AssemblyScript has no overloads: give each function a name, or use a default for the argument");
 }
 
 /** An identifier that reads a variable, not a name being declared, a member or a label. */
 function isReference(node: ts.Identifier): boolean {
   const parent = node.parent;
   if (ts.isPropertyAccessExpression(parent)) return parent.expression === node;
-  if (ts.isPropertyAssignment(parent) || ts.isMethodDeclaration(parent) || ts.isPropertyDeclaration(parent) || ts.isGetAccessor(parent) || ts.isSetAccessor(parent)) return parent.name !== node;
+  if (
+    ts.isPropertyAssignment(parent) ||
+    ts.isMethodDeclaration(parent) ||
+    ts.isPropertyDeclaration(parent) ||
+    ts.isGetAccessor(parent) ||
+    ts.isSetAccessor(parent)
+  )
+    return parent.name !== node;
   if (ts.isVariableDeclaration(parent) || ts.isParameter(parent)) return parent.name !== node;
   if (ts.isImportSpecifier(parent) || ts.isExportSpecifier(parent) || ts.isImportClause(parent) || ts.isNamespaceImport(parent)) return false;
-  if (ts.isClassDeclaration(parent) || ts.isFunctionDeclaration(parent) || ts.isFunctionExpression(parent) || ts.isEnumDeclaration(parent) || ts.isEnumMember(parent)) return parent.name !== node && !ts.isEnumMember(parent);
+  if (
+    ts.isClassDeclaration(parent) ||
+    ts.isFunctionDeclaration(parent) ||
+    ts.isFunctionExpression(parent) ||
+    ts.isEnumDeclaration(parent) ||
+    ts.isEnumMember(parent)
+  )
+    return parent.name !== node && !ts.isEnumMember(parent);
   return !ts.isQualifiedName(parent) && !ts.isLabeledStatement(parent) && !ts.isBreakOrContinueStatement(parent) && !ts.isTypeParameterDeclaration(parent);
 }
 
@@ -196,7 +244,12 @@ function collect(scope: ts.Node, names: Set<string>): void {
   };
   const statement = (node: ts.Node): void => {
     if (ts.isVariableStatement(node)) for (const d of node.declarationList.declarations) bind(d.name);
-    else if ((ts.isFunctionDeclaration(node) || ts.isClassDeclaration(node) || ts.isEnumDeclaration(node) || ts.isModuleDeclaration(node)) && node.name && ts.isIdentifier(node.name)) names.add(node.name.text);
+    else if (
+      (ts.isFunctionDeclaration(node) || ts.isClassDeclaration(node) || ts.isEnumDeclaration(node) || ts.isModuleDeclaration(node)) &&
+      node.name &&
+      ts.isIdentifier(node.name)
+    )
+      names.add(node.name.text);
     else if (ts.isImportDeclaration(node) && node.importClause) {
       if (node.importClause.name) names.add(node.importClause.name.text);
       const bindings = node.importClause.namedBindings;
@@ -204,9 +257,15 @@ function collect(scope: ts.Node, names: Set<string>): void {
       else if (bindings) names.add(bindings.name.text);
     }
   };
-  if (ts.isSourceFile(scope) || ts.isBlock(scope) || ts.isModuleBlock(scope) || ts.isCaseClause(scope) || ts.isDefaultClause(scope)) scope.statements.forEach(statement);
+  if (ts.isSourceFile(scope) || ts.isBlock(scope) || ts.isModuleBlock(scope) || ts.isCaseClause(scope) || ts.isDefaultClause(scope))
+    scope.statements.forEach(statement);
   if (ts.isFunctionLike(scope)) for (const p of scope.parameters) bind(p.name);
-  if ((ts.isForStatement(scope) || ts.isForOfStatement(scope) || ts.isForInStatement(scope)) && scope.initializer && ts.isVariableDeclarationList(scope.initializer)) for (const d of scope.initializer.declarations) bind(d.name);
+  if (
+    (ts.isForStatement(scope) || ts.isForOfStatement(scope) || ts.isForInStatement(scope)) &&
+    scope.initializer &&
+    ts.isVariableDeclarationList(scope.initializer)
+  )
+    for (const d of scope.initializer.declarations) bind(d.name);
   if (ts.isCatchClause(scope) && scope.variableDeclaration) bind(scope.variableDeclaration.name);
   if ((ts.isFunctionExpression(scope) || ts.isClassExpression(scope)) && scope.name) names.add(scope.name.text);
 }
@@ -225,14 +284,23 @@ function enclosingFunction(node: ts.Node): ts.Node | undefined {
 function checkClosure(closure: ts.Node, report: Report): void {
   const visit = (node: ts.Node): void => {
     if (node.kind === K.ThisKeyword && ts.isArrowFunction(closure)) {
-      report(node, "ES100", "AssemblyScript has no closures: a function cannot use this of the method around it; pass the object as an argument, or use a loop");
+      report(
+        node,
+        "ES100",
+        "AssemblyScript has no closures: a function cannot use this of the method around it; pass the object as an argument, or use a loop",
+      );
       return;
     }
     if (ts.isIdentifier(node) && isReference(node)) {
       for (let scope: ts.Node = node.parent; scope && !ts.isSourceFile(scope); scope = scope.parent) {
         if (!declares(scope, node.text)) continue;
         const inside = scope.pos >= closure.pos && scope.end <= closure.end;
-        if (!inside) report(node, "ES100", `AssemblyScript has no closures: a function cannot use ${node.text} of the function around it; pass it as an argument, use a loop, or make it a field of a class`);
+        if (!inside)
+          report(
+            node,
+            "ES100",
+            `AssemblyScript has no closures: a function cannot use ${node.text} of the function around it; pass it as an argument, use a loop, or make it a field of a class`,
+          );
         break;
       }
     }

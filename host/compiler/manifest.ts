@@ -40,7 +40,12 @@ export function makeManifest(program: Program, needs: Needs, memory: number): Ma
       style: filter.style,
       onError: filter.onError,
       configSchema: filter.config ? schemaOf(filter.config, []) : { type: "object", additionalProperties: false },
-      needs: { requestBody: needs.filters[i]!.requestBody, responseBody: needs.filters[i]!.responseBody, response: needs.filters[i]!.next, fetch: needs.filters[i]!.fetch },
+      needs: {
+        requestBody: needs.filters[i]!.requestBody,
+        responseBody: needs.filters[i]!.responseBody,
+        response: needs.filters[i]!.next,
+        fetch: needs.filters[i]!.fetch,
+      },
       clusters: needs.filters[i]!.fetch ? filter.clusters : [],
       clusterFields: filter.config ? clusterFields(filter.config, "", []) : [],
     })),
@@ -67,14 +72,22 @@ function schemaOf(config: ConfigClass, above: ConfigClass[]): JsonSchema {
     if (field.oneOf) schema.enum = field.oneOf;
     if (field.range) {
       const [least, greatest] = field.range;
-      const [low, high] = { number: ["minimum", "maximum"], string: ["minLength", "maxLength"], array: ["minItems", "maxItems"] }[field.type.kind as "number" | "string" | "array"]!;
+      const [low, high] = { number: ["minimum", "maximum"], string: ["minLength", "maxLength"], array: ["minItems", "maxItems"] }[
+        field.type.kind as "number" | "string" | "array"
+      ]!;
       schema[low!] = least;
       schema[high!] = greatest;
     }
     properties[field.name] = schema;
   }
   const required = config.fields.filter((field) => field.required).map((field) => field.name);
-  return { type: "object", ...(config.description ? { description: config.description } : {}), properties, ...(required.length ? { required } : {}), additionalProperties: false };
+  return {
+    type: "object",
+    ...(config.description ? { description: config.description } : {}),
+    properties,
+    ...(required.length ? { required } : {}),
+    additionalProperties: false,
+  };
 }
 
 const LIMITS: Record<string, [number, number]> = {

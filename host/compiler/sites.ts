@@ -91,4 +91,3 @@ function vlq(segment: string): number[] {
   }
   return fields;
 }
-

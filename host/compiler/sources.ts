@@ -87,7 +87,13 @@ export function readProgram(entries: string[], cwd = process.cwd()): Program {
   const root = commonDirectory([...found.keys()]);
   const files = [...found].map(([absolute, { text, tree }]): SourceFile => {
     const relative = path.relative(cwd, absolute);
-    return { absolute, shown: relative.startsWith("..") ? absolute : relative, internal: path.relative(root, absolute).replaceAll(path.sep, "/").replace(/\.ts$/, ""), text, tree };
+    return {
+      absolute,
+      shown: relative.startsWith("..") ? absolute : relative,
+      internal: path.relative(root, absolute).replaceAll(path.sep, "/").replace(/\.ts$/, ""),
+      text,
+      tree,
+    };
   });
   for (const file of files) diagnostics.push(...syntaxErrors(file), ...lint(file));
   const filters: FilterClass[] = [];
@@ -194,7 +200,9 @@ class ClassReader {
       const base = parent.expression.getText();
       if (base === "Filter" || base === "StreamFilter") {
         if (base === "Filter" && !methods.has("handle")) return this.error(file, node.name, "ES204", `${node.name.text} has no handle(stream: Stream): void`);
-        const config = parent.typeArguments?.[0] ? this.configOf(current.file, parent.typeArguments[0]) : this.error(file, parent, "ES205", `write ${base}<NoConfig>, or ${base}<Config> with a class of your own`);
+        const config = parent.typeArguments?.[0]
+          ? this.configOf(current.file, parent.typeArguments[0])
+          : this.error(file, parent, "ES205", `write ${base}<NoConfig>, or ${base}<Config> with a class of your own`);
         return {
           name: name.text,
           className: node.name.text,
@@ -277,9 +285,22 @@ class ClassReader {
     const values = decorator.args.map(literal);
     if (decorator.name === "required") field.required = true;
     else if (decorator.name === "cluster" && field.type.kind === "string") field.cluster = true;
-    else if (decorator.name === "oneOf" && Array.isArray(values[0]) && (field.type.kind === "string" || field.type.kind === "number")) field.oneOf = values[0] as (string | number)[];
-    else if (decorator.name === "range" && typeof values[0] === "number" && typeof values[1] === "number" && ["number", "string", "array"].includes(field.type.kind)) field.range = [values[0], values[1]];
-    else this.error(file, decorator.node, "ES210", `@${decorator.name} does not fit the field ${field.name}: @required, @cluster (string), @oneOf([…]) (string, number), @range(least, greatest) (number; length of a string or array)`);
+    else if (decorator.name === "oneOf" && Array.isArray(values[0]) && (field.type.kind === "string" || field.type.kind === "number"))
+      field.oneOf = values[0] as (string | number)[];
+    else if (
+      decorator.name === "range" &&
+      typeof values[0] === "number" &&
+      typeof values[1] === "number" &&
+      ["number", "string", "array"].includes(field.type.kind)
+    )
+      field.range = [values[0], values[1]];
+    else
+      this.error(
+        file,
+        decorator.node,
+        "ES210",
+        `@${decorator.name} does not fit the field ${field.name}: @required, @cluster (string), @oneOf([…]) (string, number), @range(least, greatest) (number; length of a string or array)`,
+      );
   }
 
   private type(file: SourceFile, node: ts.TypeNode): FieldType | undefined {
@@ -298,7 +319,12 @@ class ClassReader {
         if (config) return { kind: "class", config };
       }
     }
-    return this.error(file, node, "ES211", `a configuration field cannot be ${text}: use string, bool, a number type, Duration, a class, T[], Map<string, T> or T | null`);
+    return this.error(
+      file,
+      node,
+      "ES211",
+      `a configuration field cannot be ${text}: use string, bool, a number type, Duration, a class, T[], Map<string, T> or T | null`,
+    );
   }
 
   private wrap(kind: "array" | "map", file: SourceFile, node: ts.TypeNode): FieldType | undefined {
@@ -349,13 +375,21 @@ function looksBack(node: ts.ClassDeclaration, linear: boolean): boolean {
   const suspicious = new Set<string>();
   for (const statement of before) {
     mentions(statement, (n) => {
-      if (ts.isVariableDeclaration(n) && n.initializer && mentions(n.initializer, (i) => ts.isIdentifier(i) && (i.text === "request" || (!isMemberName(i) && (i.text === stream || suspicious.has(i.text))))) && !copies(n.initializer)) suspicious.add(n.name.getText());
+      if (
+        ts.isVariableDeclaration(n) &&
+        n.initializer &&
+        mentions(n.initializer, (i) => ts.isIdentifier(i) && (i.text === "request" || (!isMemberName(i) && (i.text === stream || suspicious.has(i.text))))) &&
+        !copies(n.initializer)
+      )
+        suspicious.add(n.name.getText());
       return false;
     });
     // Put away where it can be found again: a field, a global, an argument.
     if (mentions(statement, (n) => givesAway(n, stream) || [...suspicious].some((name) => givesAway(n, name)) || escapes(n))) return true;
   }
-  return after.some((s) => mentions(s, (n) => (ts.isIdentifier(n) && (n.text === "request" || (suspicious.has(n.text) && !isMemberName(n)))) || givesAway(n, stream)));
+  return after.some((s) =>
+    mentions(s, (n) => (ts.isIdentifier(n) && (n.text === "request" || (suspicious.has(n.text) && !isMemberName(n)))) || givesAway(n, stream)),
+  );
 }
 
 /** `b` in `a.b`: not a variable. */

@@ -165,8 +165,10 @@ export function* opcodesOf(bytes: Uint8Array, start: number, end: number): Gener
 }
 
 function skipImmediates(r: Reader, op: number): void {
-  if (op >= 0x02 && op <= 0x04) r.leb(); // block loop if: block type
-  else if (op === 0x0c || op === 0x0d || op === 0x10) r.leb(); // br br_if call
+  if (op >= 0x02 && op <= 0x04)
+    r.leb(); // block loop if: block type
+  else if (op === 0x0c || op === 0x0d || op === 0x10)
+    r.leb(); // br br_if call
   else if (op === 0x0e) {
     for (let n = r.u32() + 1; n > 0; n--) r.leb(); // br_table
   } else if (op === 0x11) {
@@ -174,7 +176,8 @@ function skipImmediates(r: Reader, op: number): void {
     r.leb();
   } else if (op === 0x1c) {
     for (let n = r.u32(); n > 0; n--) r.u8(); // select with types
-  } else if (op >= 0x20 && op <= 0x26) r.leb(); // locals, globals, tables
+  } else if (op >= 0x20 && op <= 0x26)
+    r.leb(); // locals, globals, tables
   else if (op >= 0x28 && op <= 0x3e) {
     r.leb(); // memory access: alignment, offset
     r.leb();

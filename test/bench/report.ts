@@ -35,7 +35,13 @@ export function printRows(workload: Workload, rows: Row[]): void {
   for (const row of rows) {
     const { median: m, min } = cost(row);
     const ratio = raw && row.name !== "none" ? (min / cost(raw).min).toFixed(2) : "";
-    console.log(`${row.name.padEnd(12)}  ${Math.min(...row.rounds).toFixed(1).padStart(20)}  ${(row.name === "none" ? "" : m.toFixed(1)).padStart(13)}  ${(row.name === "none" ? "" : min.toFixed(1)).padStart(11)}  ${ratio.padStart(6)}  ${(row.bytes?.toLocaleString("en") ?? "").padStart(13)}`);
+    console.log(
+      `${row.name.padEnd(12)}  ${Math.min(...row.rounds)
+        .toFixed(1)
+        .padStart(
+          20,
+        )}  ${(row.name === "none" ? "" : m.toFixed(1)).padStart(13)}  ${(row.name === "none" ? "" : min.toFixed(1)).padStart(11)}  ${ratio.padStart(6)}  ${(row.bytes?.toLocaleString("en") ?? "").padStart(13)}`,
+    );
   }
 }
 
@@ -107,6 +113,7 @@ export function printTargets(rows: Row[], modules: Sizes[]): void {
     const more = cost(live).min - cost(plain).min;
     line(`1,000 live streams change nothing: ${style}`, `${more >= 0 ? "+" : ""}${more.toFixed(1)} µs (noise is about ±1)`, more <= 1.5);
   }
-  for (const [i, limit] of [8, 13, 20].entries()) line(`${modules[i]!.name} ≤ ${limit} KB`, `${(modules[i]!.bytes / 1000).toFixed(1)} KB`, modules[i]!.bytes <= limit * 1000);
+  for (const [i, limit] of [8, 13, 20].entries())
+    line(`${modules[i]!.name} ≤ ${limit} KB`, `${(modules[i]!.bytes / 1000).toFixed(1)} KB`, modules[i]!.bytes <= limit * 1000);
   for (const module of modules) line(`build of ${module.name} ≤ 3 s`, `${module.seconds.toFixed(1)} s`, module.seconds <= 3);
 }

@@ -2,12 +2,12 @@
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
-import { type Socket, createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { bootstrap, clusterFor } from "../../host/envoy/bootstrap.js";
 import { findEnvoy } from "../../host/envoy/find.js";
-import { type RunningEnvoy, launchEnvoy } from "../../host/envoy/launch.js";
+import { launchEnvoy, type RunningEnvoy } from "../../host/envoy/launch.js";
 import type { Contender, Workload } from "./contenders.js";
 
 const CONNECTIONS = 32;
@@ -25,10 +25,18 @@ export interface UnderTest {
 /** An upstream that costs the Envoy under test nothing but the proxying: another Envoy that answers directly. */
 export async function startUpstream(): Promise<RunningEnvoy> {
   const { path: binary } = await findEnvoy((line) => console.error(line));
-  const direct = { match: { prefix: "/" }, direct_response: { status: 200, body: { inline_string: "ok" } }, response_headers_to_add: [{ header: { key: "server-timing", value: "a" } }] };
+  const direct = {
+    match: { prefix: "/" },
+    direct_response: { status: 200, body: { inline_string: "ok" } },
+    response_headers_to_add: [{ header: { key: "server-timing", value: "a" } }],
+  };
   return launchEnvoy({
     binary,
-    bootstrap: bootstrap({ filters: [], upstream: { name: "upstream", url: "http://127.0.0.1:1" }, hcm: { route_config: { virtual_hosts: [{ name: "all", domains: ["*"], routes: [direct] }] } } }),
+    bootstrap: bootstrap({
+      filters: [],
+      upstream: { name: "upstream", url: "http://127.0.0.1:1" },
+      hcm: { route_config: { virtual_hosts: [{ name: "all", domains: ["*"], routes: [direct] }] } },
+    }),
   });
 }
 
@@ -62,14 +70,21 @@ export async function startNever(): Promise<{ url: string; received(count: numbe
 
 export async function startUnderTest(contender: Contender, upstream: string, never: string): Promise<UnderTest> {
   const { path: binary } = await findEnvoy();
-  const document = bootstrap({ filters: [], upstream: { name: "upstream", url: upstream }, clusters: [{ name: "auth", url: upstream }] }) as unknown as Bootstrap;
+  const document = bootstrap({
+    filters: [],
+    upstream: { name: "upstream", url: upstream },
+    clusters: [{ name: "auth", url: upstream }],
+  }) as unknown as Bootstrap;
   const limits = { circuit_breakers: { thresholds: [{ max_connections: 5000, max_pending_requests: 5000, max_requests: 5000 }] } };
   document.static_resources.clusters.push({ ...clusterFor({ name: "never", url: never }), ...limits });
   const manager = document.static_resources.listeners[0]!.filter_chains[0]!.filters[0]!.typed_config;
   manager.http_filters.unshift(...contender.filters);
   // Contenders that have no filter to hold a stream hold it at the upstream.
   if (contender.name === "none" || contender.name === "native") {
-    manager.route_config.virtual_hosts[0]!.routes.unshift({ match: { prefix: "/", headers: [{ name: "x-user", string_match: { exact: "hold" } }] }, route: { cluster: "never", timeout: "3600s" } });
+    manager.route_config.virtual_hosts[0]!.routes.unshift({
+      match: { prefix: "/", headers: [{ name: "x-user", string_match: { exact: "hold" } }] },
+      route: { cluster: "never", timeout: "3600s" },
+    });
   }
   const envoy = await launchEnvoy({ binary, bootstrap: document });
   return { contender, envoy, rounds: [], close: () => envoy.stop() };
@@ -90,7 +105,11 @@ export function hold(url: string, count: number): { close(): void } {
     request.on("error", () => {});
     return request;
   });
-  return { close: () => requests.forEach((request) => request.destroy()) };
+  return {
+    close: () => {
+      for (const request of requests) request.destroy();
+    },
+  };
 }
 
 /** One real request, to see that the contender does its work. Throws where it does not. */
@@ -121,7 +140,14 @@ export function prepareLoad(): void {
 /** Load for `seconds`; returns CPU µs of the Envoy per completed request. */
 export async function measure(test: UnderTest, workload: Workload, seconds: number): Promise<number> {
   const before = cpu(test.envoy.pid);
-  const args = ["-t1", `-c${CONNECTIONS}`, `-d${seconds}s`, ...Object.entries(HEADERS).flatMap(([name, value]) => ["-H", `${name}: ${value}`]), ...(workload === "body" ? ["-s", SCRIPT] : []), `${test.envoy.url}/`];
+  const args = [
+    "-t1",
+    `-c${CONNECTIONS}`,
+    `-d${seconds}s`,
+    ...Object.entries(HEADERS).flatMap(([name, value]) => ["-H", `${name}: ${value}`]),
+    ...(workload === "body" ? ["-s", SCRIPT] : []),
+    `${test.envoy.url}/`,
+  ];
   const output = await new Promise<string>((resolve, reject) => {
     const child = spawn("wrk", args, { stdio: ["ignore", "pipe", "inherit"] });
     let text = "";

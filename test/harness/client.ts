@@ -38,7 +38,13 @@ export function send(url: string, exchange: Exchange = {}): Promise<Answer> {
       response.on("error", reject);
       response.on("end", () => {
         const body = Buffer.concat(chunks);
-        resolve({ status: response.statusCode!, headers: response.headers, body, text: body.toString("utf8"), trailers: response.trailers as Record<string, string | undefined> });
+        resolve({
+          status: response.statusCode!,
+          headers: response.headers,
+          body,
+          text: body.toString("utf8"),
+          trailers: response.trailers as Record<string, string | undefined>,
+        });
       });
     });
     void (async () => {

@@ -46,7 +46,12 @@ export function loadGuest(source: string): Guest {
     if (name !== "abort") imports[from][name] = () => 0;
   }
   const { exports } = instantiateSync(wasm, imports as never);
-  const runtime = exports as unknown as { __newString(text: string): number; __getString(pointer: number): string; __newArrayBuffer(bytes: ArrayBuffer): number; _initialize?(): void };
+  const runtime = exports as unknown as {
+    __newString(text: string): number;
+    __getString(pointer: number): string;
+    __newArrayBuffer(bytes: ArrayBuffer): number;
+    _initialize?(): void;
+  };
   runtime._initialize?.();
   return {
     exports: exports as unknown as Guest["exports"],

@@ -1,6 +1,6 @@
 // Coroutines (guest/runtime/coroutine.ts is the other half): Binaryen's Asyncify, told exactly which calls can suspend. A module in which nothing suspends
 // gets none of it.
-import { type Module, binaryen, definedFunctions, setBody } from "../ir.js";
+import { binaryen, definedFunctions, type Module, setBody } from "../ir.js";
 
 const SWITCHES = ["startUnwind", "stopUnwind", "startRewind", "stopRewind"].map((name) => `~lib/envoyscript-sdk/runtime/abi/${name}`);
 
@@ -30,7 +30,8 @@ export function asyncify(m: Module): void {
   m.runPasses(["asyncify"]);
   binaryen.setPassArgument("asyncify-removelist", null);
   binaryen.setPassArgument("asyncify-ignore-imports", null);
-  for (const name of ["asyncify_start_unwind", "asyncify_stop_unwind", "asyncify_start_rewind", "asyncify_stop_rewind", "asyncify_get_state"]) m.removeExport(name);
+  for (const name of ["asyncify_start_unwind", "asyncify_stop_unwind", "asyncify_start_rewind", "asyncify_stop_rewind", "asyncify_get_state"])
+    m.removeExport(name);
 }
 
 /** Where nothing suspends, Asyncify's switches are functions that do nothing, and the optimiser removes what depends on them. */

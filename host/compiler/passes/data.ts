@@ -1,6 +1,6 @@
 // Static data that nothing refers to any more. AssemblyScript lays out every string of every function it compiled; after the optimiser removed what a filter does
 // not use, most of them are dead. An object lives if an address in it occurs as a constant in the code, in a global, or as a word of a living object.
-import { type Module, binaryen, definedFunctions, kindOf, read, walk } from "../ir.js";
+import { binaryen, definedFunctions, kindOf, type Module, read, walk } from "../ir.js";
 import { type DataSegment, dataSegments, replaceData } from "../wasm.js";
 
 /** Where the compiler's static objects lie: one data segment each, as long as no pass has packed them. */

@@ -1,5 +1,5 @@
 // What each filter can do, found by what its code can reach, and from that: the exports the module needs. What a filter does not use is not in its module.
-import { type Module, binaryen, callGraph, definedFunctions, reachable, setBody } from "../ir.js";
+import { binaryen, callGraph, definedFunctions, type Module, reachable, setBody } from "../ir.js";
 
 const SDK = "~lib/envoyscript-sdk/";
 
@@ -46,7 +46,16 @@ export function specialise(m: Module, filters: FilterShape[], constants: (index:
   const graph = callGraph(m);
   const names = definedFunctions(m).map((f) => f.name);
   const needs: Needs = { filters: [], callbacks: [], suspends: false };
-  const wanted = new Set(["proxy_abi_version_0_2_1", "proxy_on_context_create", "proxy_on_configure", "proxy_on_request_headers", "proxy_on_delete", "malloc", "memory", "_initialize"]);
+  const wanted = new Set([
+    "proxy_abi_version_0_2_1",
+    "proxy_on_context_create",
+    "proxy_on_configure",
+    "proxy_on_request_headers",
+    "proxy_on_delete",
+    "malloc",
+    "memory",
+    "_initialize",
+  ]);
   for (const [i, filter] of filters.entries()) {
     const roots = names.filter((name) => name.startsWith(`${filter.internalName}#`) && !name.includes("@override"));
     const reached = reachable(graph, roots);

@@ -1,12 +1,13 @@
 // Shadow-stack slots that nobody looks at. AssemblyScript writes every managed value a function holds, and every one it passes on, to the shadow stack, for the
 // garbage collector. The collector only runs where something is allocated (or where a coroutine is suspended): a function that can reach neither needs no frame
 // at all, and what is passed to such a function needs no slot.
-import { type Expression, type Module, binaryen, callGraph, definedFunctions, kindOf, read, recursive, setBody, walk } from "../ir.js";
+import { binaryen, callGraph, definedFunctions, type Expression, kindOf, type Module, read, recursive, setBody, walk } from "../ir.js";
 
 const STACK = "~lib/memory/__stack_pointer";
 
 /** Imports during which the host never calls `malloc`: they return nothing but a status. */
-const QUIET = /\/abi\/(log|getLogLevel|addValue|replaceValue|removeValue|setBuffer|getBufferStatus|sendLocalResponse|continueStream|closeStream|setEffectiveContext|httpCall|getTime)$/;
+const QUIET =
+  /\/abi\/(log|getLogLevel|addValue|replaceValue|removeValue|setBuffer|getBufferStatus|sendLocalResponse|continueStream|closeStream|setEffectiveContext|httpCall|getTime)$/;
 
 /** These move the stack pointer themselves. */
 const MANUAL = /\/runtime\/coroutine\//;
@@ -21,7 +22,10 @@ export function checkStackOnce(m: Module): void {
   const loops = recursive(callGraph(m));
   for (const f of definedFunctions(m)) {
     if (f.name === "~stack_check") {
-      const body = walk(f.body, { leave: (e) => (binaryen.getExpressionId(e) === binaryen.GlobalGetId && globalName(e) === "~lib/memory/__data_end" ? m.i32.add(e, m.i32.const(MARGIN)) : e) });
+      const body = walk(f.body, {
+        leave: (e) =>
+          binaryen.getExpressionId(e) === binaryen.GlobalGetId && globalName(e) === "~lib/memory/__data_end" ? m.i32.add(e, m.i32.const(MARGIN)) : e,
+      });
       if (body !== f.body) setBody(f, body);
     } else if (f.name.startsWith("~lib/") && !loops.has(f.name) && !loops.has(f.name.replace(/\|body$/, ""))) {
       const body = walk(f.body, { leave: (e) => (kindOf(e) === "Call" && callName(e) === "~stack_check" ? m.nop() : e) });
@@ -86,7 +90,8 @@ function dropArgumentSlots(m: Module, call: Expression, collects: Set<string>): 
     const operand = operandAt(call, i);
     if (kindOf(operand) === "Block" && read(operand, "getNumChildren") === 3) {
       const store = childAt(operand, 1);
-      if (kindOf(store) === "Store" && isStackPointer(read(store, "getPtr")) && binaryen.getExpressionId(read(store, "getValue")) === binaryen.LocalGetId) setChildAt(operand, 1, m.nop());
+      if (kindOf(store) === "Store" && isStackPointer(read(store, "getPtr")) && binaryen.getExpressionId(read(store, "getValue")) === binaryen.LocalGetId)
+        setChildAt(operand, 1, m.nop());
     }
     if (collectsIn(operand, collects)) return;
   }

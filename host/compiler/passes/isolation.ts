@@ -1,7 +1,20 @@
 // One stream's bug stays one stream's bug (guest/runtime/isolation.ts is the other half). Traps of the author's code become a wasm exception that the
 // guards catch: `unreachable`, division by zero and overflow, too many loop turns or calls, recursion that would exhaust the native stack.
-import { type DefinedFunction, type Expression, type Module, binaryen, callGraph, callTarget, definedFunctions, kindOf, read, recursive, setBody, walk } from "../ir.js";
-import { type FunctionSites, type Place, findSites } from "../sites.js";
+import {
+  binaryen,
+  callGraph,
+  callTarget,
+  type DefinedFunction,
+  definedFunctions,
+  type Expression,
+  kindOf,
+  type Module,
+  read,
+  recursive,
+  setBody,
+  walk,
+} from "../ir.js";
+import { type FunctionSites, findSites, type Place } from "../sites.js";
 
 const SDK = "~lib/envoyscript-sdk/";
 const ISOLATION = `${SDK}runtime/isolation/`;
@@ -73,7 +86,11 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
     leave(e) {
       if (binaryen.getExpressionId(e) === binaryen.UnreachableId) {
         if (f.name.endsWith("/rt/tlsf/growMemory")) return collectFirst(m);
-        return sequence(m, [raise(m, memory ? FaultKind.Memory : FaultKind.Unreachable, memory ? 0 : siteOf(sites.first)), m.throw(PANIC, [])], binaryen.unreachable);
+        return sequence(
+          m,
+          [raise(m, memory ? FaultKind.Memory : FaultKind.Unreachable, memory ? 0 : siteOf(sites.first)), m.throw(PANIC, [])],
+          binaryen.unreachable,
+        );
       }
       switch (kindOf(e)) {
         case "Call": {
@@ -105,7 +122,11 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
 /** The memory cannot grow: garbage that the collector has not come to yet may be enough. (\`growMemory(root, size)\`; its caller looks for a free block again.) */
 function collectFirst(m: Module): Expression {
   const found = m.call("~lib/rt/tlsf/searchBlock", [m.local.get(0, binaryen.i32), m.local.get(1, binaryen.i32)], binaryen.i32);
-  const steps = [m.call("~lib/rt/itcms/__collect", [], binaryen.none), m.if(m.i32.eqz(found), m.block(null, [raise(m, FaultKind.Memory, 0), m.throw(PANIC, [])])), m.return()];
+  const steps = [
+    m.call("~lib/rt/itcms/__collect", [], binaryen.none),
+    m.if(m.i32.eqz(found), m.block(null, [raise(m, FaultKind.Memory, 0), m.throw(PANIC, [])])),
+    m.return(),
+  ];
   return sequence(m, steps, binaryen.unreachable);
 }
 
@@ -216,9 +237,7 @@ class Divisions {
       const a = m.local.get(0, type);
       const b = () => m.local.get(1, type);
       const site = () => m.local.get(2, binaryen.i32);
-      const steps: Expression[] = [
-        m.if(m[width].eqz(b()), m.call("~fault", [m.i32.const(FaultKind.DivisionByZero), site()], binaryen.none)),
-      ];
+      const steps: Expression[] = [m.if(m[width].eqz(b()), m.call("~fault", [m.i32.const(FaultKind.DivisionByZero), site()], binaryen.none))];
       if (operation === "div_s") {
         const least = width === "i32" ? m.i32.const(-0x80000000) : m.i64.const(-(2n ** 63n) as never);
         const minusOne = width === "i32" ? m.i32.const(-1) : m.i64.const(-1n as never);

@@ -1,4 +1,4 @@
-import { Body, DataStatus, HeaderMap, HeadersStatus, NoConfig, Request, StreamFilter, filter } from "envoyscript-sdk";
+import { type Body, DataStatus, filter, type HeaderMap, HeadersStatus, type NoConfig, type Request, StreamFilter } from "envoyscript-sdk";
 
 @filter("body")
 export class BodyLow extends StreamFilter<NoConfig> {

@@ -1,4 +1,4 @@
-import { FetchRequest, FetchResponse, HeaderMap, HeadersStatus, NoConfig, StreamFilter, filter } from "envoyscript-sdk";
+import { FetchRequest, type FetchResponse, filter, type HeaderMap, HeadersStatus, type NoConfig, StreamFilter } from "envoyscript-sdk";
 
 @filter("callout")
 export class CalloutLow extends StreamFilter<NoConfig> {

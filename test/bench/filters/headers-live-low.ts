@@ -1,4 +1,4 @@
-import { FetchRequest, HeaderMap, HeadersStatus, NoConfig, StreamFilter, filter } from "envoyscript-sdk";
+import { FetchRequest, filter, type HeaderMap, HeadersStatus, type NoConfig, StreamFilter } from "envoyscript-sdk";
 
 @filter("headers")
 export class HeadersLow extends StreamFilter<NoConfig> {

@@ -1,4 +1,4 @@
-import { HeaderMap, HeadersStatus, NoConfig, StreamFilter, filter } from "envoyscript-sdk";
+import { filter, type HeaderMap, HeadersStatus, type NoConfig, StreamFilter } from "envoyscript-sdk";
 
 @filter("headers")
 export class HeadersLow extends StreamFilter<NoConfig> {
