@@ -39,7 +39,7 @@ export function loadGuest(source: string): Guest {
   if (!module) throw new Error(diagnostics.map((d) => `${d.file}:${d.line} ${d.message}`).join("\n"));
   const binary = module.emitBinary();
   module.dispose();
-  const wasm = new WebAssembly.Module(binary);
+  const wasm = new WebAssembly.Module(binary as Uint8Array<ArrayBuffer>);
   const imports: Record<string, Record<string, unknown>> = {};
   for (const { module: from, name } of WebAssembly.Module.imports(wasm)) {
     imports[from] ??= {};
