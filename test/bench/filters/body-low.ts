@@ -1,4 +1,4 @@
-import { type Body, DataStatus, filter, type HeaderMap, HeadersStatus, type NoConfig, type Request, StreamFilter } from "envoyscript-sdk";
+import { Body, DataStatus, filter, HeaderMap, HeadersStatus, NoConfig, Request, StreamFilter } from "envoyscript-sdk";
 
 @filter("body")
 export class BodyLow extends StreamFilter<NoConfig> {

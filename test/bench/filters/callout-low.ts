@@ -1,4 +1,4 @@
-import { FetchRequest, type FetchResponse, filter, type HeaderMap, HeadersStatus, type NoConfig, StreamFilter } from "envoyscript-sdk";
+import { FetchRequest, FetchResponse, filter, HeaderMap, HeadersStatus, NoConfig, StreamFilter } from "envoyscript-sdk";
 
 @filter("callout")
 export class CalloutLow extends StreamFilter<NoConfig> {

@@ -1,4 +1,4 @@
-import { Filter, filter, type NoConfig, type Stream } from "envoyscript-sdk";
+import { Filter, filter, NoConfig, Stream } from "envoyscript-sdk";
 
 @filter("callout")
 export class CalloutBench extends Filter<NoConfig> {

@@ -1,4 +1,4 @@
-import { FetchRequest, filter, type HeaderMap, HeadersStatus, type NoConfig, StreamFilter } from "envoyscript-sdk";
+import { FetchRequest, filter, HeaderMap, HeadersStatus, NoConfig, StreamFilter } from "envoyscript-sdk";
 
 @filter("headers")
 export class HeadersLow extends StreamFilter<NoConfig> {
