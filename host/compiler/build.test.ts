@@ -5,6 +5,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Diagnostic } from "./index.js";
 import { BuildError, build, formatDiagnostics, readManifest } from "./index.js";
+import { readProgram } from "./sources.js";
 
 let directory: string;
 beforeAll(() => {
@@ -25,6 +26,12 @@ function diagnosticsOf(text: string, files: Record<string, string> = {}): Diagno
 
 const SDK = 'import { Filter, NoConfig, Stream, StreamFilter, cluster, filter, oneOf, range, required, Duration, OnError } from "envoyscript-sdk";\n';
 const withHandle = (code: string) => `${SDK}@filter("f")\nexport class F extends Filter<NoConfig> {\n  handle(stream: Stream): void {\n${code}\n  }\n}\n`;
+
+function writeFilter(code: string): string {
+  const file = path.join(directory, "late.ts");
+  writeFileSync(file, withHandle(code).replace(/\n}\n$/, "\n  private later(stream: Stream): void { stream.response.status; }\n}\n"));
+  return file;
+}
 
 describe("the compiler's own errors name the author's file, line and column, with a frame", () => {
   test.each([
@@ -98,6 +105,36 @@ describe("what is wrong with a filter or its configuration class", () => {
 });
 
 describe("a module", () => {
+  test("is built from sources that import types as TypeScript's editors write it", () => {
+    writeFileSync(path.join(directory, "settings.ts"), 'export class Settings { a: string = ""; }\n');
+    writeFileSync(
+      path.join(directory, "typed.ts"),
+      'import { Filter, filter, type Stream } from "envoyscript-sdk";\nimport type { Settings } from "./settings";\n@filter("typed")\nexport class Typed extends Filter<Settings> {\n  handle(stream: Stream): void {\n    const type = this.config.a;\n    stream.reply(200, type);\n  }\n}\n',
+    );
+    expect(build(["typed.ts"], { cwd: directory }).manifest.filters[0]!.name).toBe("typed");
+  });
+
+  // What Envoy takes away is kept where the filter may look at it again: a missing copy would be silent.
+  test.each([
+    [
+      "nothing of the request behind next()",
+      'const h = stream.request.headers; const a = h.get("a"); stream.next(); stream.response.headers.set("x", a === null ? "" : a);',
+      false,
+    ],
+    ["the request itself", 'stream.next(); stream.response.headers.set("x", stream.request.path);', true],
+    [
+      "a variable made from it",
+      'const h = stream.request.headers; stream.next(); const a = h.get("a"); if (a !== null) stream.response.headers.set("x", a);',
+      true,
+    ],
+    ["the stream passed on", "stream.next(); this.later(stream);", true],
+    ["the stream passed on before", "this.later(stream); stream.next();", true],
+    ["next() in a branch", "if (stream.response.status == 0) { stream.next(); }", true],
+  ])("keeps request headers only where they may be read late: %s", (_, code, kept) => {
+    const [filter] = readProgram([writeFilter(code)], directory).filters;
+    expect(filter!.lateRequest).toBe(kept);
+  });
+
   const text = `${SDK}
 class Limits {
   @range(1, 100) burst: i32 = 10;

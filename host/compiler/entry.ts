@@ -1,4 +1,5 @@
 // The entry file of a module: registers the author's filters with the runtime, parses their configurations, and exports Envoy's callbacks.
+import ts from "typescript";
 import type { ConfigClass, ConfigField, FieldType, FilterClass, Program, SourceFile } from "./sources.js";
 
 const SDK = "~lib/envoyscript-sdk";
@@ -12,8 +13,31 @@ export function withExports(file: SourceFile, program: Program): string {
   const classes = new Set<string>();
   for (const filter of program.filters) if (filter.file === file) classes.add(filter.className);
   for (const config of configsOf(program)) if (config.file === file) classes.add(config.className);
-  if (classes.size === 0) return file.text;
-  return `${file.text}\nexport { ${[...classes].map((name) => `${name} as __es_${name}`).join(", ")} };\n`;
+  const text = withoutTypeModifiers(file);
+  if (classes.size === 0) return text;
+  return `${text}\nexport { ${[...classes].map((name) => `${name} as __es_${name}`).join(", ")} };\n`;
+}
+
+/** `import type { A }` and `import { type A }` as AssemblyScript reads them: the word `type` blanked out, so that every position stays. */
+function withoutTypeModifiers(file: SourceFile): string {
+  let text = file.text;
+  const blank = (node: ts.Node, from: number): void => {
+    const start = text.indexOf("type", from);
+    if (start >= 0 && start < node.end) text = `${text.slice(0, start)}    ${text.slice(start + 4)}`;
+  };
+  for (const statement of file.tree.statements) {
+    if (ts.isImportDeclaration(statement) && statement.importClause) {
+      const clause = statement.importClause;
+      if (clause.isTypeOnly) blank(clause, clause.getStart(file.tree));
+      const bindings = clause.namedBindings;
+      if (bindings && ts.isNamedImports(bindings)) for (const e of bindings.elements) if (e.isTypeOnly) blank(e, e.getStart(file.tree));
+    } else if (ts.isExportDeclaration(statement)) {
+      if (statement.isTypeOnly) blank(statement, statement.getStart(file.tree));
+      if (statement.exportClause && ts.isNamedExports(statement.exportClause))
+        for (const e of statement.exportClause.elements) if (e.isTypeOnly) blank(e, e.getStart(file.tree));
+    }
+  }
+  return text;
 }
 
 export function generateEntry(program: Program): string {
