@@ -1,5 +1,5 @@
 // Bundles the CLI to host/dist/envoyscript.mjs (what a command does not need is in chunks that are loaded when it does) and the editor plugin to host/dist/editor.cjs.
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { build } from "esbuild";
 
@@ -59,5 +59,9 @@ for (const { path: file, contents } of files) {
 const requirements = path.join(dist, "requirements.txt");
 copyFileSync(path.join(root, "../envoy/requirements.txt"), `${requirements}.${process.pid}`);
 renameSync(`${requirements}.${process.pid}`, requirements);
+// Chunks of an earlier build go an hour later: its entry may still be running and load them.
 const current = new Set([...files.map(({ path: file }) => path.basename(file)), "requirements.txt"]);
-for (const name of readdirSync(dist)) if (!current.has(name) && !/\.\d+$/.test(name)) rmSync(path.join(dist, name));
+for (const name of readdirSync(dist)) {
+  const file = path.join(dist, name);
+  if (!current.has(name) && (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) < Date.now() - 3_600_000) rmSync(file, { force: true });
+}

@@ -1,5 +1,5 @@
 // Files that are there whole or not at all.
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { Failure } from "./failure.js";
 
@@ -18,7 +18,7 @@ export function writeAtomically(file: string, data: Uint8Array): void {
     }
     renameSync(making, file);
   } catch (error) {
-    rmSync(making, { force: true });
+    if (existsSync(making)) rmSync(making);
     throw new Failure(`${file} cannot be written: ${(error as Error).message}`);
   }
 }

@@ -9,12 +9,12 @@ export interface BuildFlags extends CompileFlags {
   json?: boolean;
 }
 
-export function runBuild(files: string[], flags: BuildFlags): void {
+export async function runBuild(files: string[], flags: BuildFlags): Promise<void> {
   const started = performance.now();
   const wrong = files.find((file) => !file.endsWith(".ts"));
   if (wrong !== undefined) throw usage(`${wrong}: no TypeScript file; name files that end in .ts`);
   const output = flags.output ?? files[0]!.replace(/\.ts$/, "").concat(".wasm");
-  const { wasm, manifest } = buildOrExplain(files, buildOptions(flags));
+  const { wasm, manifest } = await buildOrExplain(files, buildOptions(flags));
   writeAtomically(output, wasm);
   const ms = Math.round(performance.now() - started);
   if (flags.json) {

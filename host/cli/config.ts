@@ -27,7 +27,7 @@ const PLACEHOLDER = "http://127.0.0.1:1";
 
 export async function runConfig(files: string[], flags: ConfigFlags): Promise<void> {
   const config = readConfig(flags.config);
-  const { wasm, manifest } = loadModule(files, {});
+  const { wasm, manifest } = await loadModule(files, {});
   const used = await checkConfig(manifest, config, flags.filter);
   const name = flags.filter ?? (used.length === 1 ? used[0]!.name : path.basename(files[0]!).replace(/\.\w+$/, ""));
   const entry: FilterEntry = {

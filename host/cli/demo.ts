@@ -11,6 +11,7 @@ import { showExchanges } from "./demo-exchanges.js";
 import { type DemoServers, startServers } from "./demo-servers.js";
 import { Failure } from "./failure.js";
 import { type Interruption, interruption } from "./interruption.js";
+import { buildOrExplain } from "./module.js";
 import { explained, OWN_PORT, showLog } from "./serving.js";
 import { bytes, paint } from "./terminal.js";
 
@@ -97,19 +98,16 @@ async function buildExamples(): Promise<Record<string, string>> {
   const sdk = guestDirectory();
   const directory = path.join(cacheDirectory(), "examples");
   mkdirSync(directory, { recursive: true });
-  const state = contentHash([
-    ...filesUnder(sdk, ".ts").filter((file) => !file.includes("examples")),
-    ...filesUnder(path.dirname(fileURLToPath(import.meta.url)), ".mjs"),
-  ]);
+  // The entry names its chunks by their contents: it stands for the whole compiler.
+  const compiler = path.join(path.dirname(fileURLToPath(import.meta.url)), "envoyscript.mjs");
+  const state = contentHash([...filesUnder(sdk, ".ts").filter((file) => !file.includes("examples")), compiler]);
   const modules: Record<string, string> = {};
   for (const { name } of EXAMPLES) {
     const source = path.join(sdk, "examples", `${name}.ts`);
     const file = path.join(directory, `${name}-${createHash("sha256").update(state).update(readFileSync(source)).digest("hex").slice(0, 16)}.wasm`);
     if (!existsSync(file)) {
-      // Loaded only here: a start with everything in the cache does without the compiler.
-      const { buildOrExplain } = await import("./module.js");
       const started = performance.now();
-      const { wasm } = buildOrExplain([path.relative(process.cwd(), source)], {});
+      const { wasm } = await buildOrExplain([path.relative(process.cwd(), source)], {});
       for (const old of readdirSync(directory)) if (old.startsWith(`${name}-`)) rmSync(path.join(directory, old), { force: true });
       writeAtomically(file, wasm);
       console.log(

@@ -1,6 +1,7 @@
 // A module from what the command line names: built from .ts files, or read from a .wasm; and its configuration checked against the manifest.
 import { existsSync, readFileSync } from "node:fs";
-import { BuildError, type BuildOptions, build, formatDiagnostics, type Manifest, readManifest } from "../compiler/index.js";
+import type { BuildOptions } from "../compiler/index.js";
+import { type Manifest, readManifest } from "../compiler/manifest.js";
 import { Failure, usage } from "./failure.js";
 import { color } from "./terminal.js";
 
@@ -21,7 +22,7 @@ export function buildOptions({ memory, budget, debug }: BuildFlags): BuildOption
 }
 
 /** Builds or reads. Diagnostics go to stderr with their source frames. */
-export function loadModule(files: string[], options: BuildOptions): LoadedModule {
+export async function loadModule(files: string[], options: BuildOptions): Promise<LoadedModule> {
   if (files.some((file) => file.endsWith(".wasm"))) {
     if (files.length > 1) throw usage("name either one .wasm or .ts files, not both");
     if (!existsSync(files[0]!)) throw new Failure(`${files[0]}: there is no such file`);
@@ -32,7 +33,11 @@ export function loadModule(files: string[], options: BuildOptions): LoadedModule
   return buildOrExplain(files, options);
 }
 
-export function buildOrExplain(files: string[], options: BuildOptions): { wasm: Uint8Array; manifest: Manifest } {
+export async function buildOrExplain(files: string[], options: BuildOptions): Promise<{ wasm: Uint8Array; manifest: Manifest }> {
+  // asc 0.28 looks for a --wasm of its own among the process's arguments when it is loaded; ours are read by now.
+  process.argv.length = 2;
+  // A second of loading that only those pay who compile.
+  const { BuildError, build, formatDiagnostics } = await import("../compiler/index.js");
   try {
     const { wasm, manifest, warnings } = build(files, options);
     if (warnings.length) console.error(`${formatDiagnostics(warnings, { color: color.err })}\n`);

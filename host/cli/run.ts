@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { bootstrap, type ClusterTarget } from "../envoy/bootstrap.js";
 import { findEnvoy } from "../envoy/find.js";
-import { launchEnvoy } from "../envoy/launch.js";
+import { type LogLine, launchEnvoy } from "../envoy/launch.js";
 import { readConfig } from "./arguments.js";
 import { Failure } from "./failure.js";
 import { interruption } from "./interruption.js";
@@ -24,7 +24,7 @@ export interface RunFlags extends Pick<BuildFlags, "memory" | "budget"> {
 
 export async function runRun(files: string[], flags: RunFlags): Promise<void> {
   const config = readConfig(flags.config);
-  const { wasm, manifest } = loadModule(files, buildOptions({ ...flags, debug: true }));
+  const { wasm, manifest } = await loadModule(files, buildOptions({ ...flags, debug: true }));
   const used = await checkConfig(manifest, config, flags.filter);
   const clusters = flags.cluster ?? [];
   for (const name of clustersOf(manifest, used)) {
@@ -37,7 +37,8 @@ export async function runRun(files: string[], flags: RunFlags): Promise<void> {
   try {
     const file = path.join(directory, "filter.wasm");
     writeFileSync(file, wasm);
-    let up = false;
+    // Until Envoy is up, what goes wrong is the reason of the failure and is told then.
+    let early: LogLine[] | undefined = [];
     const envoy = await launchEnvoy({
       binary: binary.path,
       wasmLogLevel: flags.logLevel ?? "info",
@@ -57,14 +58,14 @@ export async function runRun(files: string[], flags: RunFlags): Promise<void> {
         listener: OWN_PORT,
         accessLog: ACCESS_LOG,
       }),
-      // Until it is up, what goes wrong is the reason of the failure and is told then.
-      onLog: (line) => (up || line.logger === "wasm" ? showLog(line) : undefined),
+      onLog: (line) => (early ? early.push(line) : showLog(line)),
       onOutput: showAccess,
     });
-    up = true;
     try {
       console.log(`${paint("green", "serving")}  ${envoy.url} → ${flags.upstream}`);
       console.log(`${paint("dim", "admin")}    ${envoy.adminUrl}   ${paint("dim", "Ctrl-C ends")}`);
+      early.forEach(showLog);
+      early = undefined;
       const end = await Promise.race([interrupted.promise, envoy.exited]);
       if (end !== "interrupted" && !interrupted.came()) throw new Failure(`Envoy ended: ${end.reason}`);
     } finally {
