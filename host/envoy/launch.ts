@@ -66,7 +66,10 @@ export async function launchEnvoy(options: LaunchOptions): Promise<RunningEnvoy>
   const reasons = new Reasons();
   const started = new Promise<void>((resolve) => {
     readLog(child.stderr!, reasons, (line) => {
-      if (line.logger === "main" && line.text.startsWith("starting main dispatch loop")) resolve();
+      if (line.logger === "main" && line.text.startsWith("starting main dispatch loop")) {
+        reasons.start();
+        resolve();
+      }
       options.onLog?.(line);
     });
   });

@@ -23,9 +23,10 @@ export function readLog(stream: NodeJS.ReadableStream, reasons: Reasons, onLine:
   });
 }
 
-/** Envoy's own words for why it ends: the last critical or error lines. */
+/** Envoy's own words for why it ends: the last critical line, or while it starts the last error; and what a filter said when it is a filter that failed. */
 export class Reasons {
   private lines: { level: string; text: string }[] = [];
+  private started = false;
 
   add(level: string, text: string): void {
     if (level !== "error" && level !== "critical") return;
@@ -38,15 +39,20 @@ export class Reasons {
     if (last && text.trim() && last.text.length < 2000) last.text += ` ${text.trim()}`;
   }
 
+  /** From now on errors are no reason to end: requests have them. */
+  start(): void {
+    this.started = true;
+    this.lines = [];
+  }
+
   best(code: number | null, signal: string | null): string {
-    const guest = this.lines.findLast((line) => line.text.startsWith("wasm log"));
-    const own =
-      this.lines.findLast((line) => line.level === "critical" && !line.text.startsWith("Caught")) ??
-      this.lines.findLast((line) => !line.text.startsWith("wasm log")) ??
-      this.lines.at(-1);
     const end = signal ? `killed by ${signal}` : `exit code ${code}`;
+    const isGuest = (line: { text: string }) => line.text.startsWith("wasm log");
+    const critical = this.lines.findLast((line) => line.level === "critical" && !line.text.startsWith("Caught") && !isGuest(line));
+    const own = critical ?? (this.started ? undefined : this.lines.findLast((line) => !isGuest(line)));
     if (!own) return end;
-    const reason = guest && guest !== own ? `${guest.text.replace(/^wasm log[^:]*: /, "")} (${withoutFrame(own.text)})` : withoutFrame(own.text);
+    const guest = /wasm|plugin/i.test(own.text) ? this.lines.findLast(isGuest) : undefined;
+    const reason = guest ? `${guest.text.replace(/^wasm log[^:]*: /, "")} (${withoutFrame(own.text)})` : withoutFrame(own.text);
     return signal ? `${reason} (${end})` : reason;
   }
 }

@@ -142,7 +142,7 @@ describe("what goes wrong is one line with Envoy's own reason, and code 1", () =
     const { code, stderr, stdout } = await running.ended;
     expect(code).toBe(1);
     expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(stdout.replace(/^(serving|admin) .*\n/gm, "")).toBe("");
+    expect(stdout.replace(/^(serving|admin|info|error|500) .*\n/gm, "")).toBe("");
     expect(descendants(running.pid)).toEqual([]);
     expect(place.left()).toEqual([]);
     return stderr.trimEnd();
@@ -179,7 +179,10 @@ describe("what goes wrong is one line with Envoy's own reason, and code 1", () =
 
   test("Envoy dies", async () => {
     const running = run(wasm, "--filter", "talker", "--port", "0");
-    const { envoy } = await serving(running);
+    const { url, envoy } = await serving(running);
+    // An error of a request is no reason to die.
+    await send(`${url}/fault`);
+    await running.printed(/^error /m);
     process.kill(envoy, "SIGKILL");
     expect(await failure(running)).toBe("envoyscript: Envoy ended: killed by SIGKILL");
   });
