@@ -1,8 +1,10 @@
 // Colours where a person looks, plain text elsewhere.
 
-const on = (stream: NodeJS.WriteStream) => stream.isTTY && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+export function wantsColor(stream: { isTTY?: boolean }, env: Record<string, string | undefined>): boolean {
+  return !!stream.isTTY && !env.NO_COLOR && env.TERM !== "dumb";
+}
 
-export const color = { out: on(process.stdout), err: on(process.stderr) };
+export const color = { out: wantsColor(process.stdout, process.env), err: wantsColor(process.stderr, process.env) };
 
 const CODES = { bold: 1, dim: 90, red: 31, green: 32, yellow: 33, blue: 34, cyan: 36 } as const;
 

@@ -1,3 +1,4 @@
+// envoy/docker-compose.yaml: checked against the specification, and everything it mounts and calls is run on this machine.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -9,6 +10,7 @@ import { findEnvoy } from "../../host/envoy/find.js";
 import { launchEnvoy } from "../../host/envoy/launch.js";
 import { buildModule } from "../harness/build.js";
 import { send } from "../harness/client.js";
+import { buildCli, Place } from "./command.js";
 
 const ENVOY = path.resolve(import.meta.dirname, "../../envoy");
 const compose = parse(readFileSync(path.join(ENVOY, "docker-compose.yaml"), "utf8"));
@@ -23,10 +25,14 @@ describe("docker-compose.yaml", () => {
   async function start(service: string): Promise<number> {
     const [command, file] = compose.services[service].command as [string, string];
     expect(command).toBe("node");
-    const child = spawn(process.execPath, [path.join(ENVOY, file.replace(/^\/services/, "services"))], { env: { ...process.env, PORT: "0" }, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, [path.join(ENVOY, file.replace(/^\/services/, "services"))], {
+      env: { ...process.env, PORT: "0" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     children.push(child);
     return new Promise((resolve, reject) => {
       child.on("error", reject);
+      child.on("close", (code) => reject(new Error(`${service} ended with code ${code}`)));
       child.stdout!.on("data", (data) => {
         const port = /listening on (\d+)/.exec(String(data));
         if (port) resolve(Number(port[1]));
@@ -37,7 +43,9 @@ describe("docker-compose.yaml", () => {
   test("is what the compose specification allows", () => {
     const ajv = new Ajv2019({ strict: false, validateFormats: false });
     // The schema names its parts in an older draft's way ("id"), which Ajv refuses; its references do not need the names.
-    const schema = JSON.parse(JSON.stringify(composeSchema, (key, value) => ((key === "id" || key === "$schema") && typeof value === "string" ? undefined : value)));
+    const schema = JSON.parse(
+      JSON.stringify(composeSchema, (key, value) => ((key === "id" || key === "$schema") && typeof value === "string" ? undefined : value)),
+    );
     const validate = ajv.compile(schema);
     expect(validate(compose), JSON.stringify(validate.errors)).toBe(true);
     expect(validate({ services: { a: { image: 5 } } })).toBe(false);
@@ -58,6 +66,30 @@ describe("docker-compose.yaml", () => {
   test("has a health check for every service, and Envoy waits for the others", () => {
     for (const service of Object.values(compose.services) as { healthcheck?: object }[]) expect(service.healthcheck).toBeDefined();
     expect(compose.services.envoy.depends_on).toEqual({ upstream: { condition: "service_healthy" }, auth: { condition: "service_healthy" } });
+  });
+
+  test("mounts the http_filters entry that `envoyscript config` prints", async () => {
+    buildCli();
+    const wasm = buildModule("guest/examples/auth.ts");
+    const place = new Place((await findEnvoy()).path);
+    try {
+      const { stdout } = await place.run([
+        "config",
+        wasm,
+        "--config",
+        '{"cluster":"auth"}',
+        "--cluster",
+        "auth=http://auth:8081",
+        "--wasm",
+        "/etc/envoy/filters/auth.wasm",
+      ]);
+      const printed = parse(stdout);
+      const mounted = parse(readFileSync(path.join(ENVOY, "bootstrap.yaml"), "utf8")).static_resources;
+      expect(mounted.listeners[0].filter_chains[0].filters[0].typed_config.http_filters[0]).toEqual(printed.http_filters[0]);
+      expect(mounted.clusters[1]).toEqual(printed.clusters[0]);
+    } finally {
+      place.close();
+    }
   });
 
   test("mounts a bootstrap that boots and filters, with the container's paths and names substituted", async () => {
@@ -88,6 +120,22 @@ describe("docker-compose.yaml", () => {
       expect(JSON.parse(known.text).headers["x-user"]).toBe("ann");
       const unknown = await send(`${envoy.url}/x`, { headers: { authorization: "mallory" } });
       expect(unknown.status).toBe(403);
+      // The health checks: what they ask is there, and Envoy's says no where nobody listens.
+      for (const [service, port] of Object.entries(ports)) {
+        const [name, original] = service.split(":");
+        const url = String(compose.services[name!].healthcheck.test.at(-1));
+        expect(url).toContain(`:${original}/`);
+        expect((await send(url.replace(original!, String(port)))).status).toBe(200);
+      }
+      const [kind, ...check] = compose.services.envoy.healthcheck.test as string[];
+      expect(kind).toBe("CMD");
+      const healthy = (port: string) =>
+        spawnSync(
+          check[0]!,
+          check.slice(1).map((part) => part.replace("9901", port)),
+        ).status === 0;
+      expect(healthy(new URL(envoy.adminUrl).port)).toBe(true);
+      expect(healthy("1")).toBe(false);
     } finally {
       await envoy.stop();
     }
