@@ -13,6 +13,10 @@ const program = new Command("envoyscript")
   .description("Envoy filters in TypeScript: compile, run and configure them")
   .version(VERSION)
   .option("--verbose", "show stack traces of errors")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  $ envoyscript build who.ts -o who.wasm\n  $ envoyscript run who.ts --upstream http://127.0.0.1:9000\n  $ envoyscript config who.ts --bootstrap > envoy.yaml",
+  )
   .exitOverride();
 
 const memory = () => new Option("--memory <size>", "memory ceiling of the module's VM (default: 64MiB)").argParser(parseMemory);

