@@ -35,10 +35,12 @@ async function end(code: number): Promise<never> {
 process.once("SIGINT", () => void end(130));
 
 /** An upstream that remembers the last request's headers, for the check before measuring. */
-async function startEcho(): Promise<{ url: string; last(): http.IncomingHttpHeaders; close(): void }> {
+async function startEcho(): Promise<{ url: string; last(): http.IncomingHttpHeaders; count(): number; close(): void }> {
   let last: http.IncomingHttpHeaders = {};
+  let count = 0;
   const server = http.createServer((request, response) => {
     last = request.headers;
+    count++;
     request.resume();
     request.on("end", () => response.setHeader("server-timing", "a").end("ok"));
   });
@@ -46,6 +48,7 @@ async function startEcho(): Promise<{ url: string; last(): http.IncomingHttpHead
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     last: () => last,
+    count: () => count,
     close: () => {
       server.close();
       server.closeAllConnections();
@@ -66,7 +69,7 @@ async function runWorkload(
     // First with an upstream that shows what arrived, then with one that is cheap.
     const checked = await startUnderTest(contender, echo.url, never.url);
     open.push(checked.close);
-    await verify(checked, workload, { url: checked.envoy.url, last: echo.last });
+    await verify(checked, workload, { url: checked.envoy.url, last: echo.last, count: echo.count });
     await checked.close();
     const test = await startUnderTest(contender, upstream, never.url);
     open.push(test.close);

@@ -113,7 +113,8 @@ export function hold(url: string, count: number): { close(): void } {
 }
 
 /** One real request, to see that the contender does its work. Throws where it does not. */
-export async function verify(test: UnderTest, workload: Workload, echo: { url: string; last(): http.IncomingHttpHeaders }): Promise<void> {
+export async function verify(test: UnderTest, workload: Workload, echo: { url: string; last(): http.IncomingHttpHeaders; count(): number }): Promise<void> {
+  const before = echo.count();
   const post = workload === "body";
   const response = await fetch(`${echo.url}/check`, { headers: HEADERS, method: post ? "POST" : "GET", ...(post ? { body: BODY } : {}) });
   await response.arrayBuffer();
@@ -127,6 +128,7 @@ export async function verify(test: UnderTest, workload: Workload, echo: { url: s
     if (seen["x-added"] !== "ann") wrong("x-added is missing upstream");
     if (response.headers.get("x-served") !== "yes" || response.headers.has("server-timing")) wrong("response headers");
   }
+  if (workload === "callout" && echo.count() - before !== 2) wrong("it makes no call");
   if (workload === "body" && seen["x-count"] !== "1024") wrong(`x-count is ${seen["x-count"]}`);
 }
 

@@ -13,7 +13,7 @@
   (func $slot (param $token i32) (result i32)
     (i32.add (i32.const 65536) (i32.and (local.get $token) (i32.const 16380))))
   (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
-    (if (call $call (i32.const 16) (i32.const 4) (i32.const 128) (i32.const 73) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 8))
+    (if (call $call (i32.const 16) (i32.const 4) (i32.const 128) (i32.const 69) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 8))
       (then (return (i32.const 0))))
     (i32.store (call $slot (i32.load (i32.const 8))) (local.get $id))
     (i32.const 4))

@@ -15,7 +15,7 @@
     (drop (call $get (i32.const 0) (i32.const 32) (i32.const 6) (i32.const 0) (i32.const 4)))
     (if (i32.eq (i32.load (i32.load (i32.const 0))) (i32.const 0x646c6f68)) ;; "hold"
       (then
-        (drop (call $call (i32.const 69) (i32.const 5) (i32.const 128) (i32.const 69) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 3600000) (i32.const 8)))
+        (drop (call $call (i32.const 69) (i32.const 5) (i32.const 128) (i32.const 65) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 3600000) (i32.const 8)))
         (return (i32.const 4))))
     (drop (call $add (i32.const 0) (i32.const 38) (i32.const 7) (i32.load (i32.const 0)) (i32.load (i32.const 4))))
     (i32.const 0))
