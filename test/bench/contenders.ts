@@ -1,12 +1,17 @@
-// The contenders of each workload as http_filters entries, and the modules they need.
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+// The contenders of each workload: Envoy's http_filters entries, and the modules behind them.
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import wabtModule from "wabt";
 import { build } from "../../host/compiler/index.js";
 import { filterEntry } from "../../host/envoy/bootstrap.js";
+import { LUA, lua, NATIVE } from "./others.js";
+import { temporary } from "./workspace.js";
 
-export type Workload = "headers" | "body" | "callout" | "live";
-export const WORKLOADS: Workload[] = ["headers", "body", "callout", "live"];
+/** `live`: headers with 1,000 paused streams. `loops`: a body gone over 16 times, with and without counting loop turns. */
+export type Workload = "headers" | "body" | "callout" | "live" | "loops";
+export const WORKLOADS: Workload[] = ["headers", "body", "callout", "live", "loops"];
+/** Workloads whose requests are POSTs with a body. */
+export const POSTS: ReadonlySet<Workload> = new Set<Workload>(["body", "loops"]);
 
 export interface Contender {
   name: string;
@@ -14,85 +19,88 @@ export interface Contender {
   filters: object[];
   /** Size of the module, if there is one. */
   bytes?: number;
+  /** It leaves requests and responses as they are: a measure, not a solution. */
+  idle: boolean;
 }
 
-const HERE = import.meta.dirname;
-const OUT = path.resolve(HERE, "../../node_modules/.cache/envoyscript/bench");
+type Made = Omit<Contender, "name">;
 
-export async function contenders(workload: Workload): Promise<Contender[]> {
-  const base = workload === "live" ? "headers" : workload;
-  const ours = workload === "live" ? "headers-live" : base;
-  const list: Contender[] = [{ name: "none", filters: [] }];
-  if (base === "headers") list.push({ name: "native", filters: [headerMutation()] });
-  list.push({ name: "lua", filters: [lua(LUA[base]!)] });
-  list.push(await raw(base), ourModule("linear", ours), ourModule("low-level", `${ours}-low`));
+const nothing = (): Made => ({ filters: [], idle: true });
+const native = (workload: keyof typeof NATIVE): Made => ({ filters: [NATIVE[workload]], idle: workload === "body" });
+
+/** A second `none`, called control: what is measured between the two is noise. */
+const TABLE: Record<Workload, Record<string, () => Made | Promise<Made>>> = {
+  headers: {
+    none: nothing,
+    control: nothing,
+    native: () => native("headers"),
+    lua: () => ({ filters: [lua(LUA.headers)], idle: false }),
+    empty: () => handWritten("empty", true),
+    raw: () => handWritten("headers"),
+    "raw-pairs": () => handWritten("headers-pairs"),
+    linear: () => ours("headers"),
+    "low-level": () => ours("headers-low"),
+  },
+  body: {
+    none: nothing,
+    control: nothing,
+    native: () => native("body"),
+    lua: () => ({ filters: [lua(LUA.body)], idle: false }),
+    raw: () => handWritten("body"),
+    linear: () => ours("body"),
+    "low-level": () => ours("body-low"),
+  },
+  callout: {
+    none: nothing,
+    control: nothing,
+    native: () => native("callout"),
+    lua: () => ({ filters: [lua(LUA.callout)], idle: false }),
+    raw: () => handWritten("callout"),
+    linear: () => ours("callout"),
+    "low-level": () => ours("callout-low"),
+  },
+  live: {
+    none: nothing,
+    native: () => native("headers"),
+    lua: () => ({ filters: [lua(LUA.headers)], idle: false }),
+    raw: () => handWritten("headers"),
+    linear: () => ours("headers-live"),
+    "low-level": () => ours("headers-live-low"),
+  },
+  loops: {
+    none: nothing,
+    linear: () => ours("loops"),
+    "no-budget": () => ours("loops", 0),
+  },
+};
+
+export const CONTENDERS: string[] = [...new Set(WORKLOADS.flatMap((workload) => Object.keys(TABLE[workload])))];
+
+/** Builds the contenders of a workload that were chosen; `none` comes first. */
+export async function contenders(workload: Workload, chosen: string[] | undefined): Promise<Contender[]> {
+  const list: Contender[] = [];
+  for (const [name, make] of Object.entries(TABLE[workload])) if (name === "none" || !chosen || chosen.includes(name)) list.push({ name, ...(await make()) });
   return list;
 }
 
-function ourModule(name: string, file: string): Contender {
-  return wasm(name, `${file}.wasm`, build([path.join(HERE, "filters", `${file}.ts`)], { cwd: HERE }).wasm);
+function ours(file: string, budget?: number): Made {
+  const { wasm } = build([path.join(import.meta.dirname, "filters", `${file}.ts`)], {
+    cwd: import.meta.dirname,
+    ...(budget === undefined ? {} : { budget }),
+  });
+  return fromModule(`${file}-${budget ?? "default"}`, wasm, false);
 }
 
-async function raw(name: string): Promise<Contender> {
+async function handWritten(file: string, idle = false): Promise<Made> {
   const wabt = await wabtModule();
-  const module = wabt.parseWat(`${name}.wat`, readFileSync(path.join(HERE, "raw", `${name}.wat`), "utf8"));
-  const { buffer } = module.toBinary({});
-  module.destroy();
-  return wasm("raw", `raw-${name}.wasm`, buffer);
+  const module = wabt.parseWat(`${file}.wat`, readFileSync(path.join(import.meta.dirname, "raw", `${file}.wat`), "utf8"));
+  try {
+    return fromModule(`raw-${file}`, module.toBinary({}).buffer, idle);
+  } finally {
+    module.destroy();
+  }
 }
 
-function wasm(name: string, file: string, bytes: Uint8Array): Contender {
-  mkdirSync(OUT, { recursive: true });
-  const target = path.join(OUT, file);
-  writeFileSync(target, bytes);
-  return { name, filters: [filterEntry({ name: "bench", wasm: target })], bytes: bytes.length };
+function fromModule(name: string, bytes: Uint8Array, idle: boolean): Made {
+  return { filters: [filterEntry({ name: "bench", wasm: temporary(`${name}.wasm`, bytes) })], bytes: bytes.length, idle };
 }
-
-function headerMutation(): object {
-  const V3 = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
-  return {
-    name: "envoy.filters.http.header_mutation",
-    typed_config: {
-      "@type": V3,
-      mutations: {
-        request_mutations: [{ append: { header: { key: "x-added", value: "%REQ(x-user)%" }, append_action: "APPEND_IF_EXISTS_OR_ADD" } }],
-        response_mutations: [{ append: { header: { key: "x-served", value: "yes" }, append_action: "APPEND_IF_EXISTS_OR_ADD" } }, { remove: "server-timing" }],
-      },
-    },
-  };
-}
-
-function lua(code: string): object {
-  return {
-    name: "envoy.filters.http.lua",
-    typed_config: { "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua", default_source_code: { inline_string: code } },
-  };
-}
-
-const LUA: Record<string, string> = {
-  headers: `
-    function envoy_on_request(h)
-      local headers = h:headers()
-      local agent, accept, user = headers:get("user-agent"), headers:get("accept"), headers:get("x-user")
-      if user == "hold" then h:httpCall("never", {[":method"]="GET",[":path"]="/",[":authority"]="never"}, nil, 3600000) end
-      if agent and accept and user then headers:add("x-added", user) end
-    end
-    function envoy_on_response(h)
-      local headers = h:headers()
-      headers:add("x-served", "yes")
-      headers:remove("server-timing")
-    end`,
-  body: `
-    function envoy_on_request(h)
-      local body = h:body()
-      local bytes = body:getBytes(0, body:length())
-      local count = 0
-      for i = 1, #bytes do if string.byte(bytes, i) == 97 then count = count + 1 end end
-      h:headers():replace("x-count", tostring(count))
-    end`,
-  callout: `
-    function envoy_on_request(h)
-      local headers = h:httpCall("auth", {[":method"]="GET",[":path"]="/check",[":authority"]="auth"}, nil, 5000)
-      if headers[":status"] ~= "200" then h:respond({[":status"]="403"}, "denied") end
-    end`,
-};

@@ -1,120 +1,165 @@
-// The benchmark: contenders run interleaved in one run, CPU time of the Envoy process per request, costs as differences to an Envoy without the filter.
-import http from "node:http";
-import type { AddressInfo } from "node:net";
-import { parseArgs } from "node:util";
-import { contenders, WORKLOADS, type Workload } from "./contenders.js";
-import { printRows, printTargets, type Row, sizes } from "./report.js";
-import { hold, measure, prepareLoad, startNever, startUnderTest, startUpstream, type UnderTest, verify } from "./rig.js";
+// The benchmark: contenders on real Envoys, measured in interleaved rounds; a filter's cost is the CPU time above an Envoy without a filter.
+import { spawnSync } from "node:child_process";
+import { cpus, loadavg } from "node:os";
+import { findEnvoy } from "../../host/envoy/find.js";
+import type { RunningEnvoy } from "../../host/envoy/launch.js";
+import { type Contender, contenders, POSTS, type Workload } from "./contenders.js";
+import { startUnderTest, startUpstream, type Targets, type Upstream } from "./envoys.js";
+import { CONNECTIONS, chooseGenerator, type Generator, measure } from "./load.js";
+import { moduleFigures } from "./modules.js";
+import { readOptions } from "./options.js";
+import { printModules, printTargets, printWorkload } from "./report.js";
+import { Results, type Row } from "./results.js";
+import { hold, type Never, startDenying, startNever } from "./servers.js";
+import { targets } from "./targets.js";
+import { verify, verifyDenial } from "./verify.js";
+import { end, endOnSignals, isEnding } from "./workspace.js";
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "6" },
-    seconds: { type: "string", default: "3" },
-    only: { type: "string" },
-    contenders: { type: "string" },
-    json: { type: "boolean", default: false },
-    help: { type: "boolean", short: "h" },
-  },
-});
-if (values.help) {
-  console.log("npm run bench -- [--rounds 6] [--seconds 3] [--only headers,body,callout,live] [--contenders none,raw,linear] [--json]");
-  process.exit(0);
-}
 const LIVE = 1000;
-const rounds = Number(values.rounds);
-const seconds = Number(values.seconds);
-const only = values.only?.split(",") as Workload[] | undefined;
-const open: (() => Promise<void> | void)[] = [];
-let ending = false;
 
-async function end(code: number): Promise<never> {
-  ending = true;
-  for (const close of open.reverse()) await close();
-  process.exit(code);
+interface Rig {
+  generator: Generator;
+  upstream: Upstream;
+  never: Never;
+  targets: Targets;
+  denying: string;
 }
-process.once("SIGINT", () => void end(130));
 
-/** An upstream that remembers the last request's headers, for the check before measuring. */
-async function startEcho(): Promise<{ url: string; last(): http.IncomingHttpHeaders; count(): number; close(): void }> {
-  let last: http.IncomingHttpHeaders = {};
-  let count = 0;
-  const server = http.createServer((request, response) => {
-    last = request.headers;
-    count++;
-    request.resume();
-    request.on("end", () => response.setHeader("server-timing", "a").end("ok"));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+interface UnderTest {
+  contender: Contender;
+  envoy: RunningEnvoy & { close(): Promise<void> };
+  row: Row;
+}
+
+const options = readOptions();
+endOnSignals();
+
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r${text}\u001b[K`);
+}
+
+async function runWorkload(workload: Workload, rig: Rig): Promise<Row[]> {
+  progress(`${workload}: building`);
+  const list = await contenders(workload, options.contenders);
+  const tests: UnderTest[] = [];
+  for (const contender of list) {
+    progress(`${workload}: starting ${contender.name}`);
+    if (workload === "callout" && !contender.idle) await checkDenial(contender, rig);
+    const envoy = await startUnderTest(contender, rig.targets);
+    await verify(contender, envoy, workload, rig.upstream);
+    tests.push({
+      contender,
+      envoy,
+      row: { workload, name: contender.name, bytes: contender.bytes, rounds: [], ...(workload === "live" ? { without: [] } : {}) },
+    });
+  }
+  // Round 0 is not counted: V8 compiles, pools fill.
+  for (let round = 0; round <= options.rounds; round++) {
+    // Back and forth: what drifts during a round meets everybody.
+    for (const test of round % 2 ? tests : tests.toReversed()) {
+      progress(`${workload}: ${round === 0 ? "warming up" : `round ${round} of ${options.rounds}`}, ${test.contender.name}`);
+      await measureOnce(test, workload, rig, round);
+    }
+  }
+  for (const { contender, envoy } of tests) {
+    await verify(contender, envoy, workload, rig.upstream);
+    await envoy.close();
+  }
+  progress("");
+  return tests.map((test) => test.row);
+}
+
+async function measureOnce({ contender, envoy, row }: UnderTest, workload: Workload, rig: Rig, round: number): Promise<void> {
+  const into = (list: number[], value: number) => {
+    if (round > 0) list.push(value);
+  };
+  const run = () => measure({ url: envoy.url, pid: envoy.pid, died: envoy.exited }, POSTS.has(workload), options.seconds, rig.generator);
+  const held = async () => {
+    const letGo = await hold(envoy, rig.never, LIVE);
+    const value = await run();
+    await letGo();
+    return value;
+  };
+  try {
+    if (!row.without) return into(row.rounds, await run());
+    if (round % 2) into(row.rounds, await held());
+    into(row.without, await run());
+    if (round % 2 === 0) into(row.rounds, await held());
+  } catch (error) {
+    throw new Error(`${workload}, ${contender.name}: ${(error as Error).message}`);
+  }
+}
+
+async function checkDenial(contender: Contender, rig: Rig): Promise<void> {
+  const envoy = await startUnderTest(contender, { ...rig.targets, auth: rig.denying });
+  await verifyDenial(contender, envoy);
+  await envoy.close();
+}
+
+async function environment(generator: Generator): Promise<Record<string, string | number>> {
+  const { path: binary } = await findEnvoy((line) => console.error(line));
+  const version = spawnSync(binary, ["--version"], { encoding: "utf8" }).stdout?.match(/version: [0-9a-f]+\/([^/]+)/)?.[1] ?? "unknown";
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    last: () => last,
-    count: () => count,
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
+    date: new Date().toISOString(),
+    envoy: version,
+    node: process.versions.node,
+    cpu: cpus()[0]?.model.trim() ?? "unknown",
+    cores: cpus().length,
+    load: generator,
+    connections: CONNECTIONS,
+    rounds: options.rounds,
+    seconds: options.seconds,
+    loadAverage: Number(loadavg()[0]!.toFixed(2)),
   };
 }
 
-async function runWorkload(
-  workload: Workload,
-  upstream: string,
-  never: Awaited<ReturnType<typeof startNever>>,
-  echo: Awaited<ReturnType<typeof startEcho>>,
-): Promise<Row[]> {
-  const chosen = values.contenders?.split(",");
-  const tests: UnderTest[] = [];
-  for (const contender of await contenders(workload)) {
-    if (chosen && contender.name !== "none" && !chosen.includes(contender.name)) continue;
-    // First with an upstream that shows what arrived, then with one that is cheap.
-    const checked = await startUnderTest(contender, echo.url, never.url);
-    open.push(checked.close);
-    await verify(checked, workload, { url: checked.envoy.url, last: echo.last, count: echo.count });
-    await checked.close();
-    const test = await startUnderTest(contender, upstream, never.url);
-    open.push(test.close);
-    if (workload === "live") {
-      const arrived = never.received(LIVE);
-      const held = hold(test.envoy.url, LIVE);
-      open.push(() => held.close());
-      await arrived;
-    }
-    tests.push(test);
+async function run(): Promise<void> {
+  const generator = chooseGenerator(options.load);
+  const where = await environment(generator);
+  if (!options.json) {
+    const { envoy, cpu, cores, rounds, seconds, loadAverage } = where;
+    console.log(`Envoy ${envoy} on ${cores} × ${cpu}; ${generator}, ${CONNECTIONS} connections; ${rounds} rounds of ${seconds} s; load average ${loadAverage}`);
+    console.log(`µs/request is CPU time of the Envoy process; cost is above "none" in the same round; control is a second "none"`);
   }
-  for (let round = 0; round < rounds; round++) {
-    for (const test of tests) {
-      if (!values.json && process.stderr.isTTY) process.stderr.write(`\r${workload}: round ${round + 1} of ${rounds}, ${test.contender.name}          `);
-      test.rounds.push(await measure(test, workload, seconds));
+  const rows: Row[] = [];
+  if (options.workloads.length > 0) {
+    const upstream = await startUpstream();
+    const never = await startNever();
+    const rig = {
+      generator,
+      upstream,
+      never,
+      targets: { upstream: upstream.url, auth: upstream.url, never: never.url },
+      denying: await startDenying(),
+    };
+    for (const workload of options.workloads) {
+      rows.push(...(await runWorkload(workload, rig)));
+      if (!options.json) printWorkload(workload, new Results(rows));
     }
   }
-  if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
-  for (const test of tests) await test.close();
-  const none = tests[0]!;
-  return tests.map((test) => ({ workload, name: test.contender.name, bytes: test.contender.bytes, rounds: test.rounds, none: none.rounds }));
+  progress(options.modules ? "building modules" : "");
+  const modules = options.modules ? moduleFigures() : [];
+  progress("");
+  const results = new Results(rows);
+  const reached = targets(results, modules);
+  if (options.json) {
+    const measured = rows.map((row) => ({ ...row, cost: results.cost(row.workload, row.name), live: row.without && results.live(row.name) }));
+    console.log(JSON.stringify({ environment: where, measured, modules, targets: reached }, null, 2));
+    return;
+  }
+  if (modules.length > 0) printModules(modules);
+  printTargets(reached);
 }
 
 try {
-  prepareLoad();
-  const upstream = await startUpstream();
-  open.push(upstream.stop);
-  const never = await startNever();
-  open.push(() => never.close());
-  const echo = await startEcho();
-  open.push(() => echo.close());
-  const rows: Row[] = [];
-  for (const workload of WORKLOADS) {
-    if (only && !only.includes(workload)) continue;
-    const measured = await runWorkload(workload, upstream.url, never, echo);
-    rows.push(...measured);
-    if (!values.json) printRows(workload, measured);
-  }
-  const modules = sizes();
-  if (values.json) console.log(JSON.stringify({ rows, modules }, null, 2));
-  else printTargets(rows, modules);
+  await run();
   await end(0);
 } catch (error) {
-  if (!ending) {
-    console.error(`bench: ${(error as Error).message.split("\n")[0]}`);
+  // Ctrl-C in a terminal reaches the Envoys too, and their end may be seen before the signal is.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  if (!isEnding()) {
+    progress("");
+    console.error(`npm run bench: ${(error as Error).message.split("\n")[0]}`);
     await end(1);
   }
 }

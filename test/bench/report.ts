@@ -1,119 +1,85 @@
-// The tables of the benchmark, and what the issue asked for beside what was reached.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { build } from "../../host/compiler/index.js";
+// The tables of the benchmark.
 import type { Workload } from "./contenders.js";
+import type { ModuleFigures } from "./modules.js";
+import type { Results } from "./results.js";
+import { type Estimate, median } from "./statistics.js";
+import type { Target } from "./targets.js";
 
-export interface Row {
-  workload: Workload;
-  name: string;
-  bytes: number | undefined;
-  /** CPU µs per request, by round; `none` beside it, round by round. */
-  rounds: number[];
-  none: number[];
-}
+const TITLES: Record<Workload, string> = {
+  headers: "headers: read 3, add 1 on the request; add 1, remove 1 on the response",
+  body: "body: a 4 KiB POST held whole, a count put into a request header (native: buffer, no count)",
+  callout: "callout: one call before going on (native: ext_authz)",
+  live: "headers with 1,000 paused streams held open",
+  loops: "loops: 65,536 loop turns over a 4 KiB body",
+};
 
-export interface Sizes {
-  name: string;
-  bytes: number;
-  /** Seconds the compiler took, in a process where it is loaded: the median of three. */
-  seconds: number;
-}
+const one = (value: number) => value.toFixed(1);
+const bounds = ({ range }: Estimate, digits: number) => (range ? `${range[0].toFixed(digits)} – ${range[1].toFixed(digits)}` : "");
+const signed = (value: number) => (value < 0 ? "" : "+") + one(value);
 
-const median = (list: number[]) => [...list].sort((a, b) => a - b)[list.length >> 1]!;
-
-/** µs above an Envoy without the filter: median of paired rounds, and difference of the minima. */
-export function cost(row: Row): { median: number; min: number } {
-  return { median: median(row.rounds.map((value, i) => value - row.none[i]!)), min: Math.min(...row.rounds) - Math.min(...row.none) };
-}
-
-export function printRows(workload: Workload, rows: Row[]): void {
-  const raw = rows.find((row) => row.name === "raw");
-  console.log(`\n${workload === "live" ? "headers with 1,000 paused streams" : workload}`);
-  console.log("contender     CPU µs/request (min)   cost: median    of minima   × raw   module bytes");
-  for (const row of rows) {
-    const { median: m, min } = cost(row);
-    const ratio = raw && row.name !== "none" ? (min / cost(raw).min).toFixed(2) : "";
-    console.log(
-      `${row.name.padEnd(12)}  ${Math.min(...row.rounds)
-        .toFixed(1)
-        .padStart(
-          20,
-        )}  ${(row.name === "none" ? "" : m.toFixed(1)).padStart(13)}  ${(row.name === "none" ? "" : min.toFixed(1)).padStart(11)}  ${ratio.padStart(6)}  ${(row.bytes?.toLocaleString("en") ?? "").padStart(13)}`,
-    );
-  }
-}
-
-const REQUEST_ONLY = `
-import { Filter, NoConfig, Stream, filter } from "envoyscript-sdk";
-@filter("request")
-export class RequestOnly extends Filter<NoConfig> {
-  handle(stream: Stream): void {
-    if (stream.request.headers.get("x-user") === null) stream.request.headers.set("x-user", "anonymous");
-  }
-}`;
-const WITH_NEXT = REQUEST_ONLY.replace("  }\n}", '    stream.next();\n    stream.response.headers.set("x-served", "yes");\n  }\n}');
-
-export function sizes(): Sizes[] {
-  const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-bench-"));
-  try {
-    const list: [string, string][] = [
-      ["request headers only", write(directory, "request.ts", REQUEST_ONLY)],
-      ["next() and response headers", write(directory, "next.ts", WITH_NEXT)],
-      ["auth example", path.resolve(import.meta.dirname, "../../guest/examples/auth.ts")],
+export function printWorkload(workload: Workload, results: Results): void {
+  const live = workload === "live";
+  const rows = results.rows.filter((row) => row.workload === workload);
+  const table = rows.map((row) => {
+    const cost = results.cost(workload, row.name);
+    const added = results.live(row.name);
+    return [
+      row.name,
+      one(median(row.rounds)),
+      one(Math.min(...row.rounds)),
+      cost ? one(cost.paired.value) : "",
+      cost ? one(cost.minima) : "",
+      cost ? bounds(cost.paired, 1) : "",
+      cost?.timesRaw ? cost.timesRaw.value.toFixed(2) : "",
+      ...(live ? [added ? signed(added.value) : "", added ? bounds(added, 1) : ""] : []),
+      row.bytes?.toLocaleString("en") ?? "",
     ];
-    return list.map(([name, file]) => {
-      const seconds: number[] = [];
-      let bytes = 0;
-      for (let i = 0; i < 3; i++) {
-        const started = performance.now();
-        bytes = build([file]).wasm.length;
-        seconds.push((performance.now() - started) / 1000);
-      }
-      return { name, bytes, seconds: median(seconds) };
-    });
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  });
+  console.log(`\n${TITLES[workload]}`);
+  const held = live ? ["streams add", "90 % range"] : [];
+  print(["", "µs/request", "least", "cost", "of minima", "90 % range", "× raw", ...held, "module bytes"], table);
+  if (workload !== "loops") return;
+  const budget = results.difference("loops", "linear", "no-budget");
+  if (budget)
+    console.log(
+      `the loop budget costs ${one(budget.value)} µs of ${one(results.cost("loops", "linear")!.paired.value)}: ${((budget.value / 65536) * 1000).toFixed(2)} ns per turn`,
+    );
 }
 
-function write(directory: string, name: string, text: string): string {
-  const file = path.join(directory, name);
-  writeFileSync(file, text);
-  return file;
+export function printModules(modules: ModuleFigures[]): void {
+  console.log("\nmodules: size and build time");
+  print(
+    ["", "bytes", "build s", "command line s"],
+    modules.map((m) => [m.name, m.bytes.toLocaleString("en"), m.seconds.toFixed(2), m.commandSeconds.toFixed(2)]),
+  );
 }
 
-export function printTargets(rows: Row[], modules: Sizes[]): void {
-  console.log("\ntarget                                                   reached");
-  const line = (what: string, value: string, ok: boolean) => console.log(`${what.padEnd(56)} ${ok ? "yes" : "NO "}  ${value}`);
-  const find = (workload: Workload, name: string) => rows.find((row) => row.workload === workload && row.name === name);
-  const ratio = (workload: Workload, name: string, limit: number) => {
-    const ours = find(workload, name);
-    const raw = find(workload, "raw");
-    if (!ours || !raw) return;
-    const value = cost(ours).min / cost(raw).min;
-    line(`${workload}: ${name} ≤ ${limit} × raw`, `${value.toFixed(2)} (${cost(ours).min.toFixed(1)} against ${cost(raw).min.toFixed(1)} µs)`, value <= limit);
-  };
-  for (const style of ["linear", "low-level"]) {
-    ratio("headers", style, 1.25);
-    ratio("body", style, 1.15);
-    ratio("callout", style, 1.15);
+export function printTargets(targets: Target[]): void {
+  if (targets.length === 0) return;
+  console.log("\ntargets (ratios and differences: medians of paired rounds)");
+  print(
+    ["", "limit", "value", "90 % range", ""],
+    targets.map((t) => {
+      const digits = t.unit === "×" ? 2 : 1;
+      const verdict = `${t.reached ? "reached" : "NOT REACHED"}${t.unclear ? ", but within the noise" : ""}`;
+      return [
+        t.target,
+        `${t.limit} ${t.unit}`,
+        `${t.value.toFixed(digits)} ${t.unit}`,
+        bounds({ value: t.value, ...(t.range ? { range: t.range } : {}) }, digits),
+        verdict,
+      ];
+    }),
+    [4],
+  );
+}
+
+/** A table: the first column (and those of `left`) to the left, the others to the right. */
+function print(head: string[], rows: string[][], left: number[] = []): void {
+  const lines = [head, ...rows];
+  const widths = head.map((_, i) => Math.max(...lines.map((line) => line[i]!.length)));
+  for (const line of lines) {
+    const cells = line.map((cell, i) => (i === 0 || left.includes(i) ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)));
+    console.log(`  ${cells.join("   ")}`.trimEnd());
   }
-  const linear = find("headers", "linear");
-  const low = find("headers", "low-level");
-  if (linear && low) {
-    const more = cost(linear).min - cost(low).min;
-    line("headers: linear ≤ low-level + 1.0 µs", `+${more.toFixed(1)} µs`, more <= 1);
-  }
-  for (const style of ["linear", "low-level"]) {
-    const live = find("live", style);
-    const plain = find("headers", style);
-    if (!live || !plain) continue;
-    const more = cost(live).min - cost(plain).min;
-    line(`1,000 live streams change nothing: ${style}`, `${more >= 0 ? "+" : ""}${more.toFixed(1)} µs (noise is about ±1)`, more <= 1.5);
-  }
-  for (const [i, limit] of [8, 13, 20].entries())
-    line(`${modules[i]!.name} ≤ ${limit} KB`, `${(modules[i]!.bytes / 1000).toFixed(1)} KB`, modules[i]!.bytes <= limit * 1000);
-  for (const module of modules) line(`build of ${module.name} ≤ 3 s`, `${module.seconds.toFixed(1)} s`, module.seconds <= 3);
 }

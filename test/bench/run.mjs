@@ -1,19 +1,28 @@
-// `npm run bench`: bundles the benchmark (it is TypeScript) and runs it.
+// `npm run bench`: sets up a fresh machine, bundles the benchmark (it is TypeScript) and runs it.
 import { mkdirSync } from "node:fs";
 import path from "node:path";
-import { build } from "esbuild";
+import { root, setUp } from "../../host/setup.mjs";
 
-const outfile = path.resolve(import.meta.dirname, "../../node_modules/.cache/envoyscript/bench.mjs");
-mkdirSync(path.dirname(outfile), { recursive: true });
-await build({
-  entryPoints: [path.join(import.meta.dirname, "main.ts")],
-  outfile,
-  bundle: true,
-  platform: "node",
-  format: "esm",
-  target: "node20",
-  external: ["typescript", "assemblyscript", "assemblyscript/*", "wabt"],
-  define: { "import.meta.dirname": JSON.stringify(import.meta.dirname) },
-  logLevel: "warning",
-});
-await import(outfile);
+setUp("npm run bench");
+
+const { build } = await import("esbuild");
+const outdir = path.join(root, "node_modules", ".cache", "envoyscript", "bench");
+mkdirSync(outdir, { recursive: true });
+try {
+  await build({
+    entryPoints: { bench: path.join(import.meta.dirname, "main.ts"), client: path.join(import.meta.dirname, "client.ts") },
+    outdir,
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node20",
+    external: ["typescript", "assemblyscript", "assemblyscript/*", "wabt"],
+    // In a bundle every file would believe it lies where the bundle does.
+    define: { "import.meta.dirname": JSON.stringify(import.meta.dirname) },
+    logLevel: "error",
+  });
+} catch {
+  process.exit(1);
+}
+await import(path.join(outdir, "bench.mjs"));

@@ -1,3 +1,4 @@
+// Benchmark: counts the bytes "a" of a whole body into a request header; low-level style.
 import { Body, DataStatus, filter, HeaderMap, HeadersStatus, NoConfig, Request, StreamFilter } from "envoyscript-sdk";
 
 @filter("body")

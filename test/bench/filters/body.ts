@@ -1,3 +1,4 @@
+// Benchmark: counts the bytes "a" of a whole body into a request header; linear style.
 import { Filter, filter, NoConfig, Stream } from "envoyscript-sdk";
 
 @filter("body")

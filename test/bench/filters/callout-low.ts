@@ -1,3 +1,4 @@
+// Benchmark: one call to an auth service before the request goes on; low-level style.
 import { FetchRequest, FetchResponse, filter, HeaderMap, HeadersStatus, NoConfig, StreamFilter } from "envoyscript-sdk";
 
 @filter("callout")

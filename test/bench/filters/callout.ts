@@ -1,3 +1,4 @@
+// Benchmark: one call to an auth service before the request goes on; linear style.
 import { Filter, filter, NoConfig, Stream } from "envoyscript-sdk";
 
 @filter("callout")

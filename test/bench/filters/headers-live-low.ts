@@ -1,3 +1,4 @@
+// Benchmark: the headers workload, where user "hold" waits for a call that is never answered; low-level style.
 import { FetchRequest, filter, HeaderMap, HeadersStatus, NoConfig, StreamFilter } from "envoyscript-sdk";
 
 @filter("headers")

@@ -1,3 +1,4 @@
+// Benchmark: the headers workload, where user "hold" waits for a call that is never answered; linear style.
 import { Filter, filter, NoConfig, Stream } from "envoyscript-sdk";
 
 @filter("headers")

@@ -1,3 +1,4 @@
+// Benchmark: reads 3 headers and adds 1 on the request, adds 1 and removes 1 on the response; linear style.
 import { Filter, filter, NoConfig, Stream } from "envoyscript-sdk";
 
 @filter("headers")
