@@ -6,7 +6,15 @@ import { build } from "esbuild";
 const root = import.meta.dirname;
 const dist = path.join(root, "dist");
 
-const external = ["typescript", "assemblyscript", "assemblyscript/*", "yaml", "ajv", "ajv/*"];
+const external = ["assemblyscript", "assemblyscript/*", "yaml", "ajv", "ajv/*"];
+/** TypeScript is CommonJS: where Node imports it, it first searches the 9 MB for names to export, which takes longer than loading it. */
+const requireTypeScript = {
+  name: "require-typescript",
+  setup(build) {
+    build.onResolve({ filter: /^typescript$/ }, () => ({ path: "typescript", namespace: "required" }));
+    build.onLoad({ filter: /.*/, namespace: "required" }, () => ({ contents: 'export default __createRequire(import.meta.url)("typescript");', loader: "js" }));
+  },
+};
 const cli = await build({
   entryPoints: { envoyscript: path.join(root, "cli/main.ts") },
   outdir: dist,
@@ -18,6 +26,7 @@ const cli = await build({
   platform: "node",
   target: "node20",
   external,
+  plugins: [requireTypeScript],
   // commander is CommonJS: it asks for Node's modules with require().
   banner: { js: '#!/usr/bin/env node\nimport { createRequire as __createRequire } from "node:module";\nconst require = __createRequire(import.meta.url);' },
   logLevel: "warning",

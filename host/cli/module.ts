@@ -101,8 +101,7 @@ export function clustersOf(manifest: Manifest | undefined, used: UsedFilter[]): 
     if (!filter) continue;
     for (const cluster of filter.clusters) names.add(cluster);
     for (const field of filter.clusterFields) {
-      const value = valueAt(config, field) ?? defaultAt(filter.configSchema, field);
-      for (const one of texts(value)) if (one) names.add(one);
+      for (const value of valuesAt(config, filter.configSchema, field.split("."))) for (const one of texts(value)) if (one) names.add(one);
     }
   }
   return [...names];
@@ -114,11 +113,19 @@ function texts(value: unknown): string[] {
   return value && typeof value === "object" ? Object.values(value).flatMap(texts) : [];
 }
 
-function valueAt(config: unknown, path: string): unknown {
-  return path.split(".").reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], config);
+interface SchemaNode {
+  properties?: Record<string, SchemaNode>;
+  items?: SchemaNode;
+  additionalProperties?: SchemaNode | false;
+  default?: unknown;
 }
 
-function defaultAt(schema: unknown, path: string): unknown {
-  const node = path.split(".").reduce<unknown>((value, name) => (value as { properties?: Record<string, unknown> } | undefined)?.properties?.[name], schema);
-  return (node as { default?: unknown } | undefined)?.default;
+/** What a configuration (or, where it says nothing, its schema's default) has at a path; "*" stands for every element. */
+function valuesAt(value: unknown, schema: unknown, path: string[]): unknown[] {
+  const node = (schema ?? {}) as SchemaNode;
+  const here = (value ?? node.default) as Record<string, unknown> | undefined;
+  const [name, ...rest] = path;
+  if (name === undefined) return [here];
+  if (name !== "*") return valuesAt(here?.[name], node.properties?.[name], rest);
+  return Object.values(here ?? {}).flatMap((element) => valuesAt(element, node.items ?? node.additionalProperties, rest));
 }

@@ -171,6 +171,12 @@ export function setBody(f: DefinedFunction, body: Expression): void {
   f.body = body;
 }
 
+/** Adds a local variable, zero at first; returns its index. */
+export function addLocal(f: DefinedFunction, type: number): number {
+  f.vars.push(type);
+  return (binaryen as unknown as { _BinaryenFunctionAddVar(f: number, type: number): number })._BinaryenFunctionAddVar(f.ref, type);
+}
+
 export interface CallGraph {
   /** Callees by caller. A call through the table may reach every function in it. */
   callees: Map<string, Set<string>>;

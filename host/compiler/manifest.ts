@@ -25,7 +25,7 @@ export interface ManifestFilter {
   needs: { requestBody: boolean; responseBody: boolean; response: boolean; fetch: boolean };
   /** Clusters the code names. */
   clusters: string[];
-  /** Configuration fields that hold a cluster's name, as paths ("auth.cluster"). */
+  /** Configuration fields that hold a cluster's name, as paths; "*" is any element of an array or map ("auth.cluster", "routes.*.cluster"). */
   clusterFields: string[];
 }
 
@@ -126,7 +126,10 @@ function typeSchema(type: FieldType, above: ConfigClass[]): JsonSchema {
 function clusterFields(config: ConfigClass, prefix: string, above: ConfigClass[]): string[] {
   if (above.includes(config)) return [];
   return config.fields.flatMap((field) => {
-    if (field.cluster) return [prefix + field.name];
-    return field.type.kind === "class" ? clusterFields(field.type.config, `${prefix}${field.name}.`, [...above, config]) : [];
+    let path = prefix + field.name;
+    if (field.cluster) return [path];
+    let { type } = field;
+    for (; type.kind === "array" || type.kind === "map"; type = type.of) path += ".*";
+    return type.kind === "class" ? clusterFields(type.config, `${path}.`, [...above, config]) : [];
   });
 }

@@ -3,6 +3,7 @@ import { bootstrap, type ClusterTarget, clusterFor } from "../../host/envoy/boot
 import { findEnvoy } from "../../host/envoy/find.js";
 import { launchEnvoy, type RunningEnvoy } from "../../host/envoy/launch.js";
 import type { Contender } from "./contenders.js";
+import { pin } from "./pin.js";
 import { closing } from "./workspace.js";
 
 export interface Upstream {
@@ -37,6 +38,7 @@ export async function startUpstream(): Promise<Upstream> {
     },
   });
   const envoy = await launch(document);
+  pin(envoy.pid, "other");
   closing(envoy.stop);
   return { url: envoy.url, requests: () => settled(() => stat(envoy, "http.ingress.downstream_rq_total")) };
 }
@@ -66,11 +68,8 @@ export interface Targets {
 
 /** An Envoy with the contender's filters. The function `close` ends it before the run does. */
 export async function startUnderTest(contender: Contender, targets: Targets): Promise<RunningEnvoy & { close(): Promise<void> }> {
-  // Contenders without a filter that can hold a stream hold it at the upstream.
-  const held =
-    contender.name === "none" || contender.name === "native"
-      ? [{ match: { prefix: "/", headers: [{ name: "x-user", string_match: { exact: "hold" } }] }, route: { cluster: "never", timeout: "3600s" } }]
-      : [];
+  // Contenders without a filter that can hold a stream hold it at the upstream; all have the same routes.
+  const held = [{ match: { prefix: "/", headers: [{ name: "x-user", string_match: { exact: "hold" } }] }, route: { cluster: "never", timeout: "3600s" } }];
   const routes = [...held, { match: { prefix: "/" }, route: { cluster: "upstream" } }];
   const document = bootstrap({
     filters: [],
@@ -85,6 +84,7 @@ export async function startUnderTest(contender: Contender, targets: Targets): Pr
   }) as { static_resources: { clusters: object[] } };
   document.static_resources.clusters.push(roomy({ name: "auth", url: targets.auth }), roomy({ name: "never", url: targets.never }));
   const envoy = await launch(document);
+  pin(envoy.pid, "under test");
   return { ...envoy, close: closing(envoy.stop) };
 }
 

@@ -1,4 +1,4 @@
-// The benchmark: contenders on real Envoys, measured in interleaved rounds; a filter's cost is the CPU time above an Envoy without a filter.
+// The benchmark: contenders on real Envoys, under load at the same time; a filter's cost is the CPU time above an Envoy without a filter.
 import { spawnSync } from "node:child_process";
 import { cpus, loadavg } from "node:os";
 import { findEnvoy } from "../../host/envoy/find.js";
@@ -8,6 +8,7 @@ import { startUnderTest, startUpstream, type Targets, type Upstream } from "./en
 import { CONNECTIONS, chooseGenerator, type Generator, measure } from "./load.js";
 import { moduleFigures } from "./modules.js";
 import { readOptions } from "./options.js";
+import { pin, pinned } from "./pin.js";
 import { printModules, printTargets, printWorkload } from "./report.js";
 import { Results, type Row } from "./results.js";
 import { hold, type Never, startDenying, startNever } from "./servers.js";
@@ -17,22 +18,27 @@ import { end, endOnSignals, isEnding } from "./workspace.js";
 
 const LIVE = 1000;
 
+/** Envoys are started afresh after so many rounds: where the parts of a process lie in memory is luck, and worth a microsecond or two. */
+const ROUNDS_PER_START = 3;
+
 interface Rig {
   generator: Generator;
   upstream: Upstream;
-  never: Never;
-  targets: Targets;
+  targets: Omit<Targets, "never">;
   denying: string;
 }
 
 interface UnderTest {
   contender: Contender;
   envoy: RunningEnvoy & { close(): Promise<void> };
+  never: Never;
   row: Row;
 }
 
 const options = readOptions();
 endOnSignals();
+// The load generator and the servers, which this process starts, stay where it is.
+pin(process.pid, "other");
 
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r${text}\u001b[K`);
@@ -41,57 +47,59 @@ function progress(text: string): void {
 async function runWorkload(workload: Workload, rig: Rig): Promise<Row[]> {
   progress(`${workload}: building`);
   const list = await contenders(workload, options.contenders);
-  const tests: UnderTest[] = [];
-  for (const contender of list) {
-    progress(`${workload}: starting ${contender.name}`);
-    if (workload === "callout" && !contender.idle) await checkDenial(contender, rig);
-    const envoy = await startUnderTest(contender, rig.targets);
-    await verify(contender, envoy, workload, rig.upstream);
-    tests.push({
-      contender,
-      envoy,
-      row: { workload, name: contender.name, bytes: contender.bytes, rounds: [], ...(workload === "live" ? { without: [] } : {}) },
-    });
-  }
-  // Round 0 is not counted: V8 compiles, pools fill.
-  for (let round = 0; round <= options.rounds; round++) {
-    // Back and forth: what drifts during a round meets everybody.
-    for (const test of round % 2 ? tests : tests.toReversed()) {
-      progress(`${workload}: ${round === 0 ? "warming up" : `round ${round} of ${options.rounds}`}, ${test.contender.name}`);
-      await measureOnce(test, workload, rig, round);
+  if (workload === "callout") for (const contender of list) if (!contender.idle) await checkDenial(contender, rig);
+  const rows: Row[] = list.map(({ name, bytes }) => ({ workload, name, bytes, rounds: [], ...(workload === "live" ? { without: [] } : {}) }));
+  for (let done = 0; done < options.rounds; done += ROUNDS_PER_START) {
+    const tests: UnderTest[] = [];
+    for (const [i, contender] of list.entries()) {
+      progress(`${workload}: starting ${contender.name}`);
+      const never = await startNever();
+      const envoy = await startUnderTest(contender, { ...rig.targets, never: never.url });
+      await verify(contender, envoy, workload, rig.upstream);
+      tests.push({ contender, envoy, never, row: rows[i]! });
+    }
+    // Round 0 is not counted: V8 compiles, pools fill.
+    for (let round = 0; round <= Math.min(ROUNDS_PER_START, options.rounds - done); round++) {
+      progress(`${workload}: ${round === 0 ? "warming up" : `round ${done + round} of ${options.rounds}`}`);
+      await measureRound(tests, workload, rig, round);
+    }
+    for (const { contender, envoy, never } of tests) {
+      await verify(contender, envoy, workload, rig.upstream);
+      await envoy.close();
+      await never.close();
     }
   }
-  for (const { contender, envoy } of tests) {
-    await verify(contender, envoy, workload, rig.upstream);
-    await envoy.close();
-  }
   progress("");
-  return tests.map((test) => test.row);
+  return rows;
 }
 
-async function measureOnce({ contender, envoy, row }: UnderTest, workload: Workload, rig: Rig, round: number): Promise<void> {
-  const into = (list: number[], value: number) => {
-    if (round > 0) list.push(value);
-  };
-  const run = () => measure({ url: envoy.url, pid: envoy.pid, died: envoy.exited }, POSTS.has(workload), options.seconds, rig.generator);
+/** All contenders at the same time, on one core: the kernel takes turns between them every few milliseconds, so whatever slows the machine down meets everybody. */
+async function measureRound(tests: UnderTest[], workload: Workload, rig: Rig, round: number): Promise<void> {
+  const run = (into: (row: Row) => number[]) =>
+    Promise.all(
+      tests.map(async ({ contender, envoy, row }) => {
+        const target = { url: envoy.url, pid: envoy.pid, died: envoy.exited };
+        const value = await measure(target, POSTS.has(workload), options.seconds, rig.generator).catch((error: Error) => {
+          throw new Error(`${workload}, ${contender.name}: ${error.message}`);
+        });
+        if (round > 0) into(row).push(value);
+      }),
+    );
+  if (workload !== "live") return void (await run((row) => row.rounds));
   const held = async () => {
-    const letGo = await hold(envoy, rig.never, LIVE);
-    const value = await run();
-    await letGo();
-    return value;
+    const letGo: (() => Promise<void>)[] = [];
+    for (const { envoy, never } of tests) letGo.push(await hold(envoy, never, LIVE));
+    await run((row) => row.rounds);
+    for (const release of letGo) await release();
   };
-  try {
-    if (!row.without) return into(row.rounds, await run());
-    if (round % 2) into(row.rounds, await held());
-    into(row.without, await run());
-    if (round % 2 === 0) into(row.rounds, await held());
-  } catch (error) {
-    throw new Error(`${workload}, ${contender.name}: ${(error as Error).message}`);
-  }
+  // Back and forth: what drifts meets both.
+  if (round % 2) await held();
+  await run((row) => row.without!);
+  if (round % 2 === 0) await held();
 }
 
 async function checkDenial(contender: Contender, rig: Rig): Promise<void> {
-  const envoy = await startUnderTest(contender, { ...rig.targets, auth: rig.denying });
+  const envoy = await startUnderTest(contender, { ...rig.targets, auth: rig.denying, never: rig.denying });
   await verifyDenial(contender, envoy);
   await envoy.close();
 }
@@ -119,17 +127,18 @@ async function run(): Promise<void> {
   if (!options.json) {
     const { envoy, cpu, cores, rounds, seconds, loadAverage } = where;
     console.log(`Envoy ${envoy} on ${cores} × ${cpu}; ${generator}, ${CONNECTIONS} connections; ${rounds} rounds of ${seconds} s; load average ${loadAverage}`);
+    console.log(
+      pinned ? "all contenders run at the same time and share one core" : "processes are not pinned (two cores and taskset are needed): expect noise",
+    );
     console.log(`µs/request is CPU time of the Envoy process; cost is above "none" in the same round; control is a second "none"`);
   }
   const rows: Row[] = [];
   if (options.workloads.length > 0) {
     const upstream = await startUpstream();
-    const never = await startNever();
     const rig = {
       generator,
       upstream,
-      never,
-      targets: { upstream: upstream.url, auth: upstream.url, never: never.url },
+      targets: { upstream: upstream.url, auth: upstream.url },
       denying: await startDenying(),
     };
     for (const workload of options.workloads) {
@@ -138,6 +147,7 @@ async function run(): Promise<void> {
     }
   }
   progress(options.modules ? "building modules" : "");
+  pin(process.pid, "free");
   const modules = options.modules ? moduleFigures() : [];
   progress("");
   const results = new Results(rows);

@@ -17,7 +17,7 @@ export interface Options {
 
 const HELP = `npm run bench -- [options]
 
-  --rounds N           interleaved rounds                               (6)
+  --rounds N           rounds; in each all contenders run together     (12)
   --seconds S          whole seconds of load per contender and round    (3)
   --only a,b           of ${WORKLOADS.join(", ")}, modules       (all)
   --contenders a,b     of ${CONTENDERS.join(", ")}
@@ -34,7 +34,7 @@ export function readOptions(): Options {
   try {
     const { values } = parseArgs({
       options: {
-        rounds: { type: "string", default: "6" },
+        rounds: { type: "string", default: "12" },
         seconds: { type: "string", default: "3" },
         only: { type: "string" },
         contenders: { type: "string" },

@@ -13,6 +13,7 @@ export interface Never {
   waiting(count: number): Promise<void>;
   /** Breaks all connections. */
   hangUp(): void;
+  close(): Promise<void>;
 }
 
 const PATIENCE = 20_000;
@@ -40,13 +41,14 @@ export async function startNever(): Promise<Never> {
   const hangUp = () => {
     for (const socket of sockets) socket.destroy();
   };
-  closing(() => {
+  const close = closing(() => {
     server.close();
     hangUp();
   });
   return {
     url,
     hangUp,
+    close,
     waiting: (count) =>
       new Promise((resolve, reject) => {
         const timer = setTimeout(() => reject(new Error(`${waiting.size} instead of ${count} streams are held`)), PATIENCE);

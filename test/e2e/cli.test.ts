@@ -12,7 +12,7 @@ import { buildCli, CLI, Place, ROOT } from "./command.js";
 const SEVERAL = `
 import { Duration, Filter, FetchRequest, Stream, cluster, filter, oneOf, range, required } from "envoyscript-sdk";
 class Service { @cluster cluster: string = "sessions"; @range(1, 5) tries: i32 = 1; }
-class CallsConfig { service: Service = new Service(); @oneOf(["a", "b"]) mode: string = "a"; wait: Duration = new Duration(100); }
+class CallsConfig { service: Service = new Service(); more: Service[] = []; byName: Map<string, Service> = new Map(); @oneOf(["a", "b"]) mode: string = "a"; wait: Duration = new Duration(100); }
 @filter("calls")
 export class Calls extends Filter<CallsConfig> {
   handle(stream: Stream): void {
@@ -228,6 +228,7 @@ describe("config", () => {
     };
     expect(await names({})).toEqual(["literal", "sessions"]);
     expect(await names({ service: { cluster: "other" } })).toEqual(["literal", "other"]);
+    expect(await names({ more: [{ cluster: "listed" }, {}], byName: { x: { cluster: "mapped" } } })).toEqual(["literal", "sessions", "listed", "mapped"]);
     const { stdout } = await place.run(["config", several, "--filter", "calls", "--cluster", "literal=http://literal:80"]);
     expect(stdout).toContain("# PLACEHOLDER (127.0.0.1:1) as the address of sessions: replace it, or give --cluster sessions=http://host:port\n");
     expect(stdout).toMatch(/# PLACEHOLDER: put the address of sessions here\n +address: 127\.0\.0\.1\n/);

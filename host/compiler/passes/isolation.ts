@@ -1,6 +1,7 @@
 // One stream's bug stays one stream's bug (guest/runtime/isolation.ts is the other half). Traps of the author's code become a wasm exception that the
 // guards catch: `unreachable`, division by zero and overflow, too many loop turns or calls, recursion that would exhaust the native stack.
 import {
+  addLocal,
   binaryen,
   callGraph,
   callTarget,
@@ -26,6 +27,9 @@ const FaultKind = { DivisionByZero: 1, DivisionOverflow: 2, Budget: 3, Recursion
 /** Bytes of native stack that recursion may use, estimated from each function's locals. V8 gives a thread about 1 MB. */
 export const RECURSION_LIMIT = 200 * 1024;
 const FRAME = 160;
+
+/** A loop's turns are counted in a local and taken from the budget in groups of this size (a power of two): a global per turn would cost more than most loops do. */
+const TURNS = 32;
 
 /** Loop turns of code that is neither the author's nor called on the author's data only are not counted: the garbage collector must never be cut short. */
 const isRuntime = (name: string) => name.startsWith("~lib/rt/") || name.startsWith(SDK) || name.startsWith("~");
@@ -79,6 +83,7 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
   const loopSites = new Map<Expression, number>();
   const memory = /\/rt\/tlsf\/(growMemory|roundSize|computeSize)$/.test(f.name) || /\/rt\/itcms\/__new$/.test(f.name);
   const siteOf = (place: Place | undefined) => (author ? files.site(place) : 0);
+  let turns: number | undefined;
   const body = walk(f.body, {
     enter(e) {
       if (kindOf(e) === "Loop") loopSites.set(e, siteOf(sites.loop[counts.loop++]));
@@ -86,11 +91,7 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
     leave(e) {
       if (binaryen.getExpressionId(e) === binaryen.UnreachableId) {
         if (f.name.endsWith("/rt/tlsf/growMemory")) return collectFirst(m);
-        return sequence(
-          m,
-          [raise(m, memory ? FaultKind.Memory : FaultKind.Unreachable, memory ? 0 : siteOf(sites.first)), m.throw(PANIC, [])],
-          binaryen.unreachable,
-        );
+        return memory ? raise(m, FaultKind.Memory, m.i32.const(0)) : raise(m, FaultKind.Unreachable, m.i32.const(siteOf(sites.first)));
       }
       switch (kindOf(e)) {
         case "Call": {
@@ -108,7 +109,8 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
           if (!budget || isRuntime(f.name)) return e;
           const inner = read(e, "getBody");
           const type = binaryen.getExpressionType(inner);
-          setLoopBody(e, sequence(m, [countTurn(m, loopSites.get(e) ?? 0), inner], type));
+          turns ??= addLocal(f, binaryen.i32);
+          setLoopBody(e, sequence(m, [countLoopTurn(m, turns, loopSites.get(e) ?? 0), inner], type));
           return e;
         }
         default:
@@ -122,11 +124,7 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
 /** The memory cannot grow: garbage that the collector has not come to yet may be enough. (\`growMemory(root, size)\`; its caller looks for a free block again.) */
 function collectFirst(m: Module): Expression {
   const found = m.call("~lib/rt/tlsf/searchBlock", [m.local.get(0, binaryen.i32), m.local.get(1, binaryen.i32)], binaryen.i32);
-  const steps = [
-    m.call("~lib/rt/itcms/__collect", [], binaryen.none),
-    m.if(m.i32.eqz(found), m.block(null, [raise(m, FaultKind.Memory, 0), m.throw(PANIC, [])])),
-    m.return(),
-  ];
+  const steps = [m.call("~lib/rt/itcms/__collect", [], binaryen.none), m.if(m.i32.eqz(found), raise(m, FaultKind.Memory, m.i32.const(0))), m.return()];
   return sequence(m, steps, binaryen.unreachable);
 }
 
@@ -152,15 +150,22 @@ function addFault(m: Module): void {
   m.addFunction("~fault", binaryen.createType([binaryen.i32, binaryen.i32]), binaryen.none, [], body);
 }
 
-function raise(m: Module, kind: number, site: number): Expression {
-  return m.call("~fault", [m.i32.const(kind), m.i32.const(site)], binaryen.none);
+/** Says by its type that nothing comes after it: V8 takes it out of the loop then, where a call that may return costs 2 ns a turn. */
+function raise(m: Module, kind: number, site: Expression): Expression {
+  return sequence(m, [m.call("~fault", [m.i32.const(kind), site], binaryen.none), m.throw(PANIC, [])], binaryen.unreachable);
 }
 
-function countTurn(m: Module, site: number): Expression {
+/** One counter serves all loops of a function, so that nothing is lost between an inner loop's runs; at most 31 turns are when the function ends. */
+function countLoopTurn(m: Module, turns: number, site: number): Expression {
+  const counted = m.local.tee(turns, m.i32.add(m.local.get(turns, binaryen.i32), m.i32.const(1)), binaryen.i32);
+  return m.if(m.i32.eqz(m.i32.and(counted, m.i32.const(TURNS - 1))), countTurn(m, site, TURNS));
+}
+
+function countTurn(m: Module, site: number, turns = 1): Expression {
   const budget = `${ISOLATION}budget`;
   return m.block(null, [
-    m.global.set(budget, m.i32.sub(m.global.get(budget, binaryen.i32), m.i32.const(1))),
-    m.if(m.i32.lt_s(m.global.get(budget, binaryen.i32), m.i32.const(0)), raise(m, FaultKind.Budget, site)),
+    m.global.set(budget, m.i32.sub(m.global.get(budget, binaryen.i32), m.i32.const(turns))),
+    m.if(m.i32.lt_s(m.global.get(budget, binaryen.i32), m.i32.const(0)), raise(m, FaultKind.Budget, m.i32.const(site))),
   ]);
 }
 
@@ -177,7 +182,7 @@ function limitDepth(m: Module, f: DefinedFunction, count: boolean, site: number)
     params.map((type, i) => m.local.get(i, type)),
     f.results,
   );
-  const enter = [add(1), m.if(m.i32.gt_s(m.global.get(depth, binaryen.i32), m.i32.const(RECURSION_LIMIT)), raise(m, FaultKind.Recursion, site))];
+  const enter = [add(1), m.if(m.i32.gt_s(m.global.get(depth, binaryen.i32), m.i32.const(RECURSION_LIMIT)), raise(m, FaultKind.Recursion, m.i32.const(site)))];
   if (count) enter.push(countTurn(m, 0));
   m.removeFunction(f.name);
   if (f.results === binaryen.none) {
@@ -237,12 +242,12 @@ class Divisions {
       const a = m.local.get(0, type);
       const b = () => m.local.get(1, type);
       const site = () => m.local.get(2, binaryen.i32);
-      const steps: Expression[] = [m.if(m[width].eqz(b()), m.call("~fault", [m.i32.const(FaultKind.DivisionByZero), site()], binaryen.none))];
+      const steps: Expression[] = [m.if(m[width].eqz(b()), raise(m, FaultKind.DivisionByZero, site()))];
       if (operation === "div_s") {
         const least = width === "i32" ? m.i32.const(-0x80000000) : m.i64.const(-(2n ** 63n) as never);
         const minusOne = width === "i32" ? m.i32.const(-1) : m.i64.const(-1n as never);
         const overflows = m.i32.and(m[width].eq(m.local.get(0, type), least), m[width].eq(b(), minusOne));
-        steps.push(m.if(overflows, m.call("~fault", [m.i32.const(FaultKind.DivisionOverflow), site()], binaryen.none)));
+        steps.push(m.if(overflows, raise(m, FaultKind.DivisionOverflow, site())));
       }
       steps.push(m[width][operation](a, b()));
       m.addFunction(name, binaryen.createType([type, type, binaryen.i32]), type, [], m.block(null, steps, type));
