@@ -38,20 +38,23 @@ export interface AscOutput {
 
 const LIBRARY = "~lib/";
 
-/**
- * Bytes allocated between two steps of the garbage collector. AssemblyScript's own 1 KiB starts a whole cycle, with all its marking, every few requests.
- */
-const GC_GRANULARITY = 32 * 1024;
+/** AssemblyScript's runtime is looked up under these names; ours is guest/runtime/heap.ts. */
+const RUNTIME = `
+import { allocate, collect, give, pin, resize, take, unpin, visit } from "~lib/envoyscript-sdk/runtime/heap";
+@global @unsafe export function __alloc(size: usize): usize { return take(size); }
+@global @unsafe export function __realloc(pointer: usize, size: usize): usize { unreachable(); return 0; }
+@global @unsafe export function __free(pointer: usize): void { give(pointer); }
+@global @unsafe export function __new(size: usize, id: i32): usize { return allocate(size, id); }
+@global @unsafe export function __renew(object: usize, size: usize): usize { return resize(object, size); }
+@global @unsafe export function __link(parent: usize, child: usize, expectMultiple: bool): void {}
+@global @unsafe export function __visit(object: usize, cookie: u32): void { visit(object); }
+@global @unsafe export function __pin(object: usize): usize { return pin(object); }
+@global @unsafe export function __unpin(object: usize): void { unpin(object); }
+@global @unsafe export function __collect(): void { collect(); }
+`;
 
-/** The standard library's sources, with the collector tuned for short-lived requests. */
-const library: Record<string, string> = tuned(libraryFiles);
-
-function tuned(files: Record<string, string>): Record<string, string> {
-  const setting = "isDefined(ASC_GC_GRANULARITY) ? ASC_GC_GRANULARITY : 1024";
-  const collector = files["rt/itcms"]!;
-  if (!collector.includes(setting)) throw new Error("this version of AssemblyScript sets its collector's granularity elsewhere");
-  return { ...files, "rt/itcms": collector.replace(setting, String(GC_GRANULARITY)) };
-}
+const { "rt/itcms": _collector, "rt/tlsf": _allocator, ...rest } = libraryFiles;
+const library: Record<string, string> = { ...rest, "rt/index-incremental": RUNTIME };
 
 /** Compiles to an unoptimised Binaryen module that still has its debug locations. */
 export function compile(input: AscInput): AscOutput {

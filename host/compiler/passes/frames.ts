@@ -41,7 +41,7 @@ export function removeUnneededFrames(m: Module): void {
   const callers = new Map<string, string[]>();
   for (const [name, callees] of graph.callees) {
     for (const callee of callees) callers.set(callee, [...(callers.get(callee) ?? []), name]);
-    if (/\/rt\/itcms\/(__new|__renew|__collect|step|interrupt)$/.test(name) || /\/coroutine\/suspend$/.test(name)) collects.add(name);
+    if (/\/runtime\/heap\/collect$/.test(name) || /\/coroutine\/suspend$/.test(name)) collects.add(name);
   }
   for (const callee of callers.keys()) if (!defined.has(callee) && !QUIET.test(callee)) collects.add(callee);
   const queue = [...collects];

@@ -81,7 +81,7 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
   const author = isAuthor(f.name);
   const counts = { call: 0, division: 0, loop: 0 };
   const loopSites = new Map<Expression, number>();
-  const memory = /\/rt\/tlsf\/(growMemory|roundSize|computeSize)$/.test(f.name) || /\/rt\/itcms\/__new$/.test(f.name);
+  const memory = f.name.startsWith(`${SDK}runtime/heap/`);
   const siteOf = (place: Place | undefined) => (author ? files.site(place) : 0);
   let turns: number | undefined;
   const body = walk(f.body, {
@@ -90,7 +90,6 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
     },
     leave(e) {
       if (binaryen.getExpressionId(e) === binaryen.UnreachableId) {
-        if (f.name.endsWith("/rt/tlsf/growMemory")) return collectFirst(m);
         return memory ? raise(m, FaultKind.Memory, m.i32.const(0)) : raise(m, FaultKind.Unreachable, m.i32.const(siteOf(sites.first)));
       }
       switch (kindOf(e)) {
@@ -119,13 +118,6 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
     },
   });
   if (body !== f.body) setBody(f, body);
-}
-
-/** The memory cannot grow: garbage that the collector has not come to yet may be enough. (\`growMemory(root, size)\`; its caller looks for a free block again.) */
-function collectFirst(m: Module): Expression {
-  const found = m.call("~lib/rt/tlsf/searchBlock", [m.local.get(0, binaryen.i32), m.local.get(1, binaryen.i32)], binaryen.i32);
-  const steps = [m.call("~lib/rt/itcms/__collect", [], binaryen.none), m.if(m.i32.eqz(found), raise(m, FaultKind.Memory, m.i32.const(0))), m.return()];
-  return sequence(m, steps, binaryen.unreachable);
 }
 
 function setOperand(call: Expression, index: number, operand: Expression): void {
