@@ -20,7 +20,7 @@ const MEDIUM: usize = LINE - SKEW;
 /** AssemblyScript's limit of one object. */
 const GREATEST: usize = 1 << 30;
 /** A collection is not worth it before this much was allocated; small enough that it all stays in a core's cache. */
-const LEAST_CYCLE: usize = 128 * 1024;
+const LEAST_CYCLE: usize = 64 * 1024;
 
 /** First byte of a block. */
 namespace Kind {

@@ -11,7 +11,8 @@ import { asyncify, keepApart, protectBorders, withoutSuspension } from "./passes
 import { staticObjects, withoutDeadData } from "./passes/data.js";
 import { type Needs, specialise } from "./passes/features.js";
 import { checkStackOnce, removeUnneededFrames } from "./passes/frames.js";
-import { isolate, replaceUnreachable } from "./passes/isolation.js";
+import { isolate, PANIC, replaceUnreachable } from "./passes/isolation.js";
+import { hoistViews } from "./passes/views.js";
 import { type Program, readProgram } from "./sources.js";
 
 export type { Diagnostic } from "./asc.js";
@@ -142,6 +143,7 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
   const needs = specialise(m, shapes, featuresConstant);
   checkStackOnce(m);
   removeUnneededFrames(m);
+  hoistViews(m, PANIC);
   setConstant(m, `${roots}usesCoroutines`, needs.suspends ? 1 : 0);
   if (needs.suspends) protectBorders(m);
   else withoutSuspension(m);

@@ -19,7 +19,8 @@ import { type FunctionSites, findSites, type Place } from "../sites.js";
 
 const SDK = "~lib/envoyscript-sdk/";
 const ISOLATION = `${SDK}runtime/isolation/`;
-const PANIC = "panic";
+/** The tag of the exception that ends guarded code. */
+export const PANIC = "panic";
 
 /** As in guest/runtime/isolation.ts. */
 const FaultKind = { DivisionByZero: 1, DivisionOverflow: 2, Budget: 3, Recursion: 4, Memory: 5, Unreachable: 6 } as const;
