@@ -127,10 +127,6 @@ function save(c: Coroutine, top: usize, slotBytes: usize): void {
   const to = changetype<usize>(slots);
   memory.copy(to, top, slotBytes);
   memory.fill(to + slotBytes, 0, <usize>slots.length * sizeof<usize>() - slotBytes);
-  for (let p = to, end = to + slotBytes; p < end; p += sizeof<usize>()) {
-    const value = load<usize>(p);
-    if (value) __link(to, value, true);
-  }
   const frameBytes = load<usize>(control) - (control + 8);
   let frames = c.frames;
   if (frames === null || <usize>frames.length < frameBytes) {
