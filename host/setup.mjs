@@ -1,5 +1,5 @@
 // What a fresh machine needs before anything runs: a Node that is new enough, the packages, the built command line. Uses nothing but Node.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -33,6 +33,17 @@ export function setUp(command) {
   }
   if (!existsSync(cli) || modified(cli) < newest(path.join(root, "host")))
     step(process.execPath, [path.join(root, "host", "build.mjs")], "the command line could not be built");
+}
+
+/** Runs a program of Node's in our place: its output, its signals and its exit code are ours. */
+export function handOver(args) {
+  const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" });
+  // Ctrl-C in a terminal reaches the child by itself; a plain kill is passed on.
+  process.on("SIGINT", () => {});
+  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("close", (code, signal) => {
+    process.exitCode = signal ? 1 : (code ?? 1);
+  });
 }
 
 function modified(file) {

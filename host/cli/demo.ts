@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 import { bootstrap } from "../envoy/bootstrap.js";
 import { cacheDirectory, findEnvoy } from "../envoy/find.js";
 import { launchEnvoy, type RunningEnvoy } from "../envoy/launch.js";
+import { guestText } from "../envoy/log.js";
+import { upwards } from "../upwards.js";
 import { writeAtomically } from "./atomic.js";
 import { showExchanges } from "./demo-exchanges.js";
 import { type DemoServers, startServers } from "./demo-servers.js";
@@ -54,7 +56,7 @@ async function demonstrate(
     binary: binary.path,
     bootstrap: demoBootstrap(modules, servers, flags.port ?? (flags.once ? 0 : 10000)),
     onLog: (line) => {
-      if (line.logger === "wasm") guestLog.push(line.text.replace(/^wasm log[^:]*: /, ""));
+      if (line.logger === "wasm") guestLog.push(guestText(line.text) ?? line.text);
       if (watching) showLog(line);
     },
   });
@@ -121,10 +123,11 @@ async function buildExamples(): Promise<Record<string, string>> {
 
 /** The guest package of this repository. (The compiler knows it too, but takes a second to load.) */
 function guestDirectory(): string {
-  for (let directory = path.dirname(fileURLToPath(import.meta.url)); ; directory = path.dirname(directory)) {
-    if (existsSync(path.join(directory, "guest", "examples"))) return path.join(directory, "guest");
-    if (directory === path.dirname(directory)) throw new Failure("the examples are not here: clone the repository and run npm start in it");
-  }
+  const root = upwards(path.dirname(fileURLToPath(import.meta.url)), (directory) =>
+    existsSync(path.join(directory, "guest", "examples")) ? directory : undefined,
+  );
+  if (root === undefined) throw new Failure("the examples are not here: clone the repository and run npm start in it");
+  return path.join(root, "guest");
 }
 
 function filesUnder(directory: string, ending: string): string[] {

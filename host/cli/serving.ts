@@ -1,5 +1,5 @@
 // What `run` and the demonstration share: a port that is really ours, and Envoy's output as people want to read it.
-import type { LogLine } from "../envoy/launch.js";
+import { guestText, type LogLine } from "../envoy/log.js";
 import { Failure } from "./failure.js";
 import { paint } from "./terminal.js";
 
@@ -25,9 +25,9 @@ const STYLES: Record<string, "dim" | "blue" | "yellow" | "red"> = {
 
 /** Guest lines without Envoy's prefix; of Envoy itself only what went wrong. */
 export function showLog(line: LogLine): void {
-  const guest = /^wasm log[^:]*: (.*)$/s.exec(line.text);
-  if (!guest && line.level !== "error" && line.level !== "critical") return;
-  console.log(`${paint(STYLES[line.level] ?? "dim", line.level.padEnd(7))}  ${guest ? guest[1] : line.text}`);
+  const guest = guestText(line.text);
+  if (guest === undefined && line.level !== "error" && line.level !== "critical") return;
+  console.log(`${paint(STYLES[line.level] ?? "dim", line.level.padEnd(7))}  ${guest ?? line.text}`);
 }
 
 /** A line in ACCESS_LOG's format. */

@@ -53,8 +53,7 @@ import { allocate, collect, give, pin, resize, take, unpin, visit } from "~lib/e
 @global @unsafe export function __collect(): void { collect(); }
 `;
 
-const { "rt/itcms": _collector, "rt/tlsf": _allocator, ...rest } = libraryFiles;
-const library: Record<string, string> = { ...rest, "rt/index-incremental": RUNTIME };
+const library: Record<string, string> = { ...libraryFiles, "rt/index-incremental": RUNTIME };
 
 /** Compiles to an unoptimised Binaryen module that still has its debug locations. */
 export function compile(input: AscInput): AscOutput {

@@ -1,38 +1,15 @@
-import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
-import { build } from "esbuild";
 import ts from "typescript";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-
-const ROOT = path.resolve(import.meta.dirname, "../..");
+import { beforeAll, describe, expect, test } from "vitest";
+import { buildCli, ROOT } from "../../test/e2e/command.js";
 
 describe("the editor plugin", () => {
-  const directory = mkdtempSync(path.join(ROOT, "node_modules", ".editor-test-"));
   let plugin: { init(modules: { typescript: typeof ts }): { create(info: unknown): ts.LanguageService } };
 
-  beforeAll(async () => {
-    const outfile = path.join(directory, "editor.cjs");
-    await build({
-      entryPoints: [path.join(import.meta.dirname, "editor.ts")],
-      outfile,
-      bundle: true,
-      format: "cjs",
-      platform: "node",
-      plugins: [
-        {
-          name: "the-editors-typescript",
-          setup(b) {
-            b.onResolve({ filter: /^typescript$/ }, () => ({ path: "typescript", namespace: "editor" }));
-            b.onLoad({ filter: /.*/, namespace: "editor" }, () => ({ contents: "module.exports = globalThis.__envoyscriptTypeScript;", loader: "js" }));
-          },
-        },
-      ],
-    });
-    plugin = createRequire(import.meta.url)(outfile);
-  });
-  afterAll(() => {
-    rmSync(directory, { recursive: true, force: true });
+  beforeAll(() => {
+    buildCli();
+    plugin = createRequire(import.meta.url)(path.join(ROOT, "host/dist/editor.cjs"));
   });
 
   /** What an editor would underline in this text. */

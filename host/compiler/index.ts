@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { upwards } from "../upwards.js";
 import { compile, type Diagnostic } from "./asc.js";
 import { ENTRY, featuresConstant, generateEntry, withExports } from "./entry.js";
 import { binaryen, type Module } from "./ir.js";
@@ -11,7 +12,7 @@ import { asyncify, keepApart, protectBorders, withoutSuspension } from "./passes
 import { staticObjects, withoutDeadData } from "./passes/data.js";
 import { type Needs, specialise } from "./passes/features.js";
 import { checkStackOnce, removeUnneededFrames } from "./passes/frames.js";
-import { isolate, PANIC, replaceUnreachable } from "./passes/isolation.js";
+import { isolate, replaceUnreachable } from "./passes/isolation.js";
 import { hoistViews } from "./passes/views.js";
 import { type Program, readProgram } from "./sources.js";
 
@@ -107,15 +108,11 @@ function compileProgram(program: Program, pages: number) {
 
 /** The guest package: beside this one in the repository, a dependency where it is installed. */
 export function sdkDirectory(): string {
-  let directory = path.dirname(fileURLToPath(import.meta.url));
-  for (;;) {
-    for (const candidate of [path.join(directory, "guest"), path.join(directory, "node_modules", "envoyscript-sdk")]) {
-      if (existsSync(path.join(candidate, "runtime", "abi.ts"))) return candidate;
-    }
-    const parent = path.dirname(directory);
-    if (parent === directory) throw new Error("envoyscript-sdk is not installed beside envoyscript: npm install envoyscript-sdk");
-    directory = parent;
-  }
+  const found = upwards(path.dirname(fileURLToPath(import.meta.url)), (directory) =>
+    [path.join(directory, "guest"), path.join(directory, "node_modules", "envoyscript-sdk")].find((sdk) => existsSync(path.join(sdk, "runtime", "abi.ts"))),
+  );
+  if (found === undefined) throw new Error("envoyscript-sdk is not installed beside envoyscript: npm install envoyscript-sdk");
+  return found;
 }
 
 /** Compiler messages name files as the compiler knows them; people know them otherwise. */
@@ -143,7 +140,7 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
   const needs = specialise(m, shapes, featuresConstant);
   checkStackOnce(m);
   removeUnneededFrames(m);
-  hoistViews(m, PANIC);
+  hoistViews(m);
   setConstant(m, `${roots}usesCoroutines`, needs.suspends ? 1 : 0);
   if (needs.suspends) protectBorders(m);
   else withoutSuspension(m);

@@ -99,6 +99,28 @@ export function callTarget(e: Expression): string {
   return (classes.Call as unknown as { getTarget(e: number): string }).getTarget(e);
 }
 
+const lists = binaryen as unknown as {
+  Call: { getOperandAt(e: number, i: number): number; setOperandAt(e: number, i: number, operand: number): void };
+  Block: { getChildAt(e: number, i: number): number; setChildAt(e: number, i: number, child: number): void };
+};
+
+/** The i-th argument of a call. */
+export const operandAt = (call: Expression, i: number): Expression => lists.Call.getOperandAt(call, i);
+export const setOperandAt = (call: Expression, i: number, operand: Expression): void => lists.Call.setOperandAt(call, i, operand);
+/** The i-th expression of a block. */
+export const childAt = (block: Expression, i: number): Expression => lists.Block.getChildAt(block, i);
+export const setChildAt = (block: Expression, i: number, child: Expression): void => lists.Block.setChildAt(block, i, child);
+
+/** The global that a global.get or global.set is about. */
+export function globalName(e: Expression): string {
+  return (binaryen.getExpressionInfo(e as never) as unknown as { name: string }).name;
+}
+
+/** The local that a local.get or local.set is about. */
+export function localIndex(e: Expression): number {
+  return (binaryen.getExpressionInfo(e as never) as unknown as { index: number }).index;
+}
+
 export interface Visitor {
   /** Before the children; for what is written before them (loops). */
   enter?(e: Expression): void;

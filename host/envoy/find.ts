@@ -4,6 +4,7 @@ import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync
 import { homedir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { upwards } from "../upwards.js";
 
 export interface EnvoyBinary {
   path: string;
@@ -38,28 +39,21 @@ function isExecutable(file: string): boolean {
 
 /** The directory for things that can be made again: the project's, or the user's where there is no project. */
 export function cacheDirectory(): string {
-  let directory = process.cwd();
-  for (;;) {
-    if (existsSync(path.join(directory, "package.json"))) {
-      const parent = path.dirname(directory);
-      const workspace = existsSync(path.join(parent, "package.json")) && readFileSync(path.join(parent, "package.json"), "utf8").includes('"workspaces"');
-      return path.join(workspace ? parent : directory, "node_modules", ".cache", "envoyscript");
-    }
-    const parent = path.dirname(directory);
-    if (parent === directory) return path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), ".cache"), "envoyscript");
-    directory = parent;
-  }
+  const project = upwards(process.cwd(), (directory) => {
+    if (!existsSync(path.join(directory, "package.json"))) return undefined;
+    const above = path.join(path.dirname(directory), "package.json");
+    return existsSync(above) && readFileSync(above, "utf8").includes('"workspaces"') ? path.dirname(directory) : directory;
+  });
+  if (project !== undefined) return path.join(project, "node_modules", ".cache", "envoyscript");
+  return path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), ".cache"), "envoyscript");
 }
 
 function requirementsFile(): string {
-  let directory = path.dirname(fileURLToPath(import.meta.url));
-  for (;;) {
-    for (const candidate of [path.join(directory, "envoy", "requirements.txt"), path.join(directory, "requirements.txt")])
-      if (existsSync(candidate)) return candidate;
-    const parent = path.dirname(directory);
-    if (parent === directory) throw new Error("envoy/requirements.txt is missing from this installation of envoyscript");
-    directory = parent;
-  }
+  const found = upwards(path.dirname(fileURLToPath(import.meta.url)), (directory) =>
+    [path.join(directory, "envoy", "requirements.txt"), path.join(directory, "requirements.txt")].find((file) => existsSync(file)),
+  );
+  if (found === undefined) throw new Error("envoy/requirements.txt is missing from this installation of envoyscript");
+  return found;
 }
 
 async function projectEnvoy(progress: (line: string) => void): Promise<string> {

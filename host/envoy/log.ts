@@ -23,6 +23,11 @@ export function readLog(stream: NodeJS.ReadableStream, reasons: Reasons, onLine:
   });
 }
 
+/** What a filter said, without Envoy's prefix; undefined where the line is Envoy's own. */
+export function guestText(text: string): string | undefined {
+  return /^wasm log[^:]*: (.*)$/s.exec(text)?.[1];
+}
+
 /** Envoy's own words for why it ends: the last critical line, or while it starts the last error; and what a filter said when it is a filter that failed. */
 export class Reasons {
   private lines: { level: string; text: string }[] = [];
@@ -52,7 +57,7 @@ export class Reasons {
     const own = critical ?? (this.started ? undefined : this.lines.findLast((line) => !isGuest(line)));
     if (!own) return end;
     const guest = /wasm|plugin/i.test(own.text) ? this.lines.findLast(isGuest) : undefined;
-    const reason = guest ? `${guest.text.replace(/^wasm log[^:]*: /, "")} (${withoutFrame(own.text)})` : withoutFrame(own.text);
+    const reason = guest ? `${guestText(guest.text) ?? guest.text} (${withoutFrame(own.text)})` : withoutFrame(own.text);
     return signal ? `${reason} (${end})` : reason;
   }
 }

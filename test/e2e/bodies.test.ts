@@ -1,7 +1,7 @@
 // Whole bodies: read and replaced in both directions, over HTTP/1 and HTTP/2, up to Envoy's buffer limit and beyond it.
 import { createHash, randomInt } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Exchange, send, send2 } from "../harness/client.js";
+import { clients, type Exchange } from "../harness/client.js";
 import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
@@ -89,11 +89,6 @@ export class Mark extends Filter<NoConfig> {
     stream.response.headers.set("x-count", stream.response.bytes().length.toString());
   }
 }`;
-
-const clients = [
-  ["HTTP/1", send],
-  ["HTTP/2", send2],
-] as const;
 
 /** Pseudo-random numbers that a seed reproduces. */
 function random(seed: number): (below: number) => number {

@@ -1,6 +1,6 @@
 // Several filters in one module: chosen by root_id, or chained by configuration, each isolated from the others.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { send, send2 } from "../harness/client.js";
+import { clients, send } from "../harness/client.js";
 import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTERS = `
@@ -70,10 +70,6 @@ export class Open extends Filter<NoConfig> {
 }`;
 
 const mark = (name: string, more = {}) => ({ name: "mark", config: { name }, ...more });
-const clients = [
-  ["HTTP/1", send],
-  ["HTTP/2", send2],
-] as const;
 const clusters = { other: (_: unknown, response: { end(text: string): void }) => response.end("!") };
 
 describe("a chain a, b, c", () => {

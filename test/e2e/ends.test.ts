@@ -5,7 +5,7 @@ import http from "node:http";
 import http2 from "node:http2";
 import net from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { send, send2 } from "../harness/client.js";
+import { clients, send } from "../harness/client.js";
 import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
@@ -83,11 +83,6 @@ const idle = async () => {
   while ((await envoy.stat("http.ingress.downstream_rq_active")) > 0) await new Promise((resolve) => setImmediate(resolve));
 };
 const logsOf = (pattern: RegExp) => envoy.logs.filter((line) => pattern.test(line)).length;
-const clients = [
-  ["HTTP/1", send],
-  ["HTTP/2", send2],
-] as const;
-
 describe("a client that goes away", () => {
   beforeAll(async () => {
     envoy = await start({ memory: 24 * 1024 * 1024 });

@@ -3,7 +3,7 @@
 import type { ServerResponse } from "node:http";
 import net, { type AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { send, send2 } from "../harness/client.js";
+import { clients, send } from "../harness/client.js";
 import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
@@ -159,11 +159,6 @@ export class Fetch extends Filter<NoConfig> {
     else this.pass(stream, depth - 1);
   }
 }`;
-
-const clients = [
-  ["HTTP/1", send],
-  ["HTTP/2", send2],
-] as const;
 
 let envoy: TestEnvoy;
 /** Calls that the server has and does not answer by itself. */

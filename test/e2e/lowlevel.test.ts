@@ -3,7 +3,7 @@
 import type { ServerResponse } from "node:http";
 import http from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { send, send2 } from "../harness/client.js";
+import { clients } from "../harness/client.js";
 import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
@@ -100,10 +100,6 @@ export class Low extends StreamFilter<Config> {
   }
 }`;
 
-const clients = [
-  ["HTTP/1", send],
-  ["HTTP/2", send2],
-] as const;
 const calls: ServerResponse[] = [];
 let called: () => void = () => {};
 

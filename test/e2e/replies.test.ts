@@ -1,6 +1,6 @@
 // Replies, resets, next() called oddly, onLog, and the log with its levels.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { send, send2 } from "../harness/client.js";
+import { clients, send } from "../harness/client.js";
 import { startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
@@ -112,11 +112,6 @@ export class Replies extends Filter<NoConfig> {
     }
   }
 }`;
-
-const clients = [
-  ["HTTP/1", send],
-  ["HTTP/2", send2],
-] as const;
 
 let envoy: TestEnvoy;
 beforeAll(async () => {

@@ -3,7 +3,7 @@ import { createHash, randomInt } from "node:crypto";
 import http from "node:http";
 import net, { type AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { send, send2 } from "../harness/client.js";
+import { clients } from "../harness/client.js";
 import { type Handler, startTestEnvoy, type TestEnvoy } from "../harness/envoy.js";
 
 const FILTER = `
@@ -123,11 +123,6 @@ function stepwise(
 }
 
 const digest = (body: Buffer) => createHash("sha256").update(body).digest("hex");
-const clients = [
-  ["HTTP/1", send],
-  ["HTTP/2", send2],
-] as const;
-
 describe("a streamed body", () => {
   let envoy: TestEnvoy;
   let answerWith: Handler | undefined;

@@ -104,3 +104,9 @@ export function send2(url: string, exchange: Exchange = {}): Promise<Answer> {
     })().catch(fail);
   });
 }
+
+/** For what holds with both protocols. */
+export const clients = [
+  ["HTTP/1", send],
+  ["HTTP/2", send2],
+] as const;

@@ -1,7 +1,23 @@
 // Shadow-stack slots that nobody looks at. AssemblyScript writes every managed value a function holds, and every one it passes on, to the shadow stack, for the
 // garbage collector. The collector only runs where something is allocated (or where a coroutine is suspended): a function that can reach neither needs no frame
 // at all, and what is passed to such a function needs no slot.
-import { binaryen, callGraph, definedFunctions, type Expression, kindOf, type Module, read, recursive, setBody, walk } from "../ir.js";
+import {
+  binaryen,
+  callGraph,
+  callTarget,
+  childAt,
+  definedFunctions,
+  type Expression,
+  globalName,
+  kindOf,
+  type Module,
+  operandAt,
+  read,
+  recursive,
+  setBody,
+  setChildAt,
+  walk,
+} from "../ir.js";
 
 const STACK = "~lib/memory/__stack_pointer";
 
@@ -28,7 +44,7 @@ export function checkStackOnce(m: Module): void {
       });
       if (body !== f.body) setBody(f, body);
     } else if (f.name.startsWith("~lib/") && !loops.has(f.name) && !loops.has(f.name.replace(/\|body$/, ""))) {
-      const body = walk(f.body, { leave: (e) => (kindOf(e) === "Call" && callName(e) === "~stack_check" ? m.nop() : e) });
+      const body = walk(f.body, { leave: (e) => (kindOf(e) === "Call" && callTarget(e) === "~stack_check" ? m.nop() : e) });
       if (body !== f.body) setBody(f, body);
     }
   }
@@ -58,7 +74,7 @@ export function removeUnneededFrames(m: Module): void {
     const body = walk(f.body, {
       leave(e) {
         if (quiet) return withoutFrame(m, e);
-        if (kindOf(e) === "Call" && !collects.has(callName(e))) dropArgumentSlots(m, e, collects);
+        if (kindOf(e) === "Call" && !collects.has(callTarget(e))) dropArgumentSlots(m, e, collects);
         return e;
       },
     });
@@ -71,7 +87,7 @@ function withoutFrame(m: Module, e: Expression): Expression {
     case "GlobalSet":
       return globalName(e) === STACK ? m.nop() : e;
     case "Call":
-      return callName(e) === "~stack_check" ? m.nop() : e;
+      return callTarget(e) === "~stack_check" ? m.nop() : e;
     case "Store":
       return isStackPointer(read(e, "getPtr")) ? m.drop(read(e, "getValue")) : e;
     case "MemoryFill":
@@ -102,31 +118,15 @@ function collectsIn(e: Expression, collects: Set<string>): boolean {
   walk(e, {
     leave(inner) {
       const kind = kindOf(inner);
-      if (kind === "CallIndirect" || (kind === "Call" && collects.has(callName(inner)))) found = true;
+      if (kind === "CallIndirect" || (kind === "Call" && collects.has(callTarget(inner)))) found = true;
       return inner;
     },
   });
   return found;
 }
 
-const nodes = binaryen as unknown as {
-  Call: { getOperandAt(e: number, i: number): number };
-  Block: { getChildAt(e: number, i: number): number; setChildAt(e: number, i: number, child: number): void };
-};
-const operandAt = (e: Expression, i: number) => nodes.Call.getOperandAt(e, i);
-const childAt = (e: Expression, i: number) => nodes.Block.getChildAt(e, i);
-const setChildAt = (e: Expression, i: number, child: Expression) => nodes.Block.setChildAt(e, i, child);
-
 function isStackPointer(e: Expression): boolean {
-  return binaryen.getExpressionId(e) === binaryen.GlobalGetId && (binaryen.getExpressionInfo(e as never) as unknown as { name: string }).name === STACK;
-}
-
-function globalName(e: Expression): string {
-  return (binaryen.getExpressionInfo(e as never) as unknown as { name: string }).name;
-}
-
-function callName(e: Expression): string {
-  return (binaryen.getExpressionInfo(e as never) as unknown as { target: string }).target;
+  return binaryen.getExpressionId(e) === binaryen.GlobalGetId && globalName(e) === STACK;
 }
 
 function hasIndirectCall(body: Expression): boolean {

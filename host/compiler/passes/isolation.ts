@@ -13,12 +13,15 @@ import {
   read,
   recursive,
   setBody,
+  setOperandAt,
   walk,
 } from "../ir.js";
 import { type FunctionSites, findSites, type Place } from "../sites.js";
 
 const SDK = "~lib/envoyscript-sdk/";
 const ISOLATION = `${SDK}runtime/isolation/`;
+/** The global in which the place of a call is noted before it is made. */
+export const SITE = `${ISOLATION}site`;
 /** The tag of the exception that ends guarded code. */
 export const PANIC = "panic";
 
@@ -96,10 +99,10 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
       switch (kindOf(e)) {
         case "Call": {
           const site = siteOf(sites.call[counts.call++]);
-          if (callTarget(e) === `${ISOLATION}abort`) for (const i of [1, 2, 3]) setOperand(e, i, m.i32.const(0));
+          if (callTarget(e) === `${ISOLATION}abort`) for (const i of [1, 2, 3]) setOperandAt(e, i, m.i32.const(0));
           // The author's own functions name their places themselves.
           if (!site || isAuthor(callTarget(e))) return e;
-          return m.block(null, [m.global.set(`${ISOLATION}site`, m.i32.const(site)), e], binaryen.getExpressionType(e));
+          return m.block(null, [m.global.set(SITE, m.i32.const(site)), e], binaryen.getExpressionType(e));
         }
         case "Binary": {
           if (!divisions.covers(e)) return e;
@@ -121,10 +124,6 @@ function instrument(m: Module, f: DefinedFunction, sites: FunctionSites, files: 
   if (body !== f.body) setBody(f, body);
 }
 
-function setOperand(call: Expression, index: number, operand: Expression): void {
-  (binaryen as unknown as { Call: { setOperandAt(e: number, i: number, operand: number): void } }).Call.setOperandAt(call, index, operand);
-}
-
 function setLoopBody(loop: Expression, body: Expression): void {
   (binaryen as unknown as { Loop: { setBody(e: number, body: number): void } }).Loop.setBody(loop, body);
 }
@@ -137,7 +136,7 @@ function sequence(m: Module, expressions: Expression[], type: number): Expressio
 function addFault(m: Module): void {
   const body = m.block(null, [
     m.global.set(`${ISOLATION}faultKind`, m.local.get(0, binaryen.i32)),
-    m.if(m.local.get(1, binaryen.i32), m.global.set(`${ISOLATION}site`, m.local.get(1, binaryen.i32))),
+    m.if(m.local.get(1, binaryen.i32), m.global.set(SITE, m.local.get(1, binaryen.i32))),
     m.throw(PANIC, []),
   ]);
   m.addFunction("~fault", binaryen.createType([binaryen.i32, binaryen.i32]), binaryen.none, [], body);

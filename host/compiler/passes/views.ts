@@ -1,6 +1,23 @@
 // Loops over typed arrays. AssemblyScript reads an array's start and length from memory for every element, and V8 cannot know that they never change (a typed
 // array is a view that is set once; Array<T> is not and stays as it is). Here they are read once, before the outermost loop that leaves the variable alone.
-import { addLocal, binaryen, callTarget, type DefinedFunction, definedFunctions, type Expression, kindOf, type Module, read, setBody, walk } from "../ir.js";
+import {
+  addLocal,
+  binaryen,
+  callTarget,
+  childAt,
+  type DefinedFunction,
+  definedFunctions,
+  type Expression,
+  globalName,
+  kindOf,
+  localIndex,
+  type Module,
+  operandAt,
+  read,
+  setBody,
+  walk,
+} from "../ir.js";
+import { PANIC, SITE } from "./isolation.js";
 
 interface Element {
   shift: number;
@@ -11,17 +28,11 @@ interface Element {
 }
 
 const { i32, i64, f32, f64 } = binaryen;
-const byte = (load: "load8_s" | "load8_u"): Element => ({
-  shift: 0,
+const narrow = (shift: 0 | 1, load: "load8_s" | "load8_u" | "load16_s" | "load16_u", store: "store8" | "store16"): Element => ({
+  shift,
   type: i32,
-  load: (m, p) => m.i32[load](0, 1, p),
-  store: (m, p, v) => m.i32.store8(0, 1, p, v),
-});
-const short = (load: "load16_s" | "load16_u"): Element => ({
-  shift: 1,
-  type: i32,
-  load: (m, p) => m.i32[load](0, 2, p),
-  store: (m, p, v) => m.i32.store16(0, 2, p, v),
+  load: (m, p) => m.i32[load](0, 1 << shift, p),
+  store: (m, p, v) => m.i32[store](0, 1 << shift, p, v),
 });
 const word = (name: "i32" | "i64" | "f32" | "f64", type: number, shift: number): Element => ({
   shift,
@@ -29,13 +40,14 @@ const word = (name: "i32" | "i64" | "f32" | "f64", type: number, shift: number):
   load: (m, p) => m[name].load(0, 1 << shift, p),
   store: (m, p, v) => m[name].store(0, 1 << shift, p, v),
 });
-const { store: _, ...clamped } = byte("load8_u");
+const bytes = narrow(0, "load8_u", "store8");
+const { store: _, ...clamped } = bytes;
 const ELEMENTS: Record<string, Element> = {
-  Int8Array: byte("load8_s"),
-  Uint8Array: byte("load8_u"),
+  Int8Array: narrow(0, "load8_s", "store8"),
+  Uint8Array: bytes,
   Uint8ClampedArray: clamped,
-  Int16Array: short("load16_s"),
-  Uint16Array: short("load16_u"),
+  Int16Array: narrow(1, "load16_s", "store16"),
+  Uint16Array: narrow(1, "load16_u", "store16"),
   Int32Array: word("i32", i32, 2),
   Uint32Array: word("i32", i32, 2),
   Int64Array: word("i64", i64, 3),
@@ -48,11 +60,9 @@ const ELEMENTS: Record<string, Element> = {
 const DATA_START = 4;
 const BYTE_LENGTH = 8;
 
-const SITE = "~lib/envoyscript-sdk/runtime/isolation/site";
-
 /** Runs after the isolation pass (the slow way out is the call that faults) and before anything is inlined. */
-export function hoistViews(m: Module, panic: string): void {
-  for (const f of definedFunctions(m)) if (!f.name.startsWith("~")) new Hoisting(m, f, panic).run();
+export function hoistViews(m: Module): void {
+  for (const f of definedFunctions(m)) if (!f.name.startsWith("~")) new Hoisting(m, f).run();
 }
 
 interface View {
@@ -75,7 +85,6 @@ class Hoisting {
   constructor(
     private readonly m: Module,
     private readonly f: DefinedFunction,
-    private readonly panic: string,
   ) {}
 
   run(): void {
@@ -118,7 +127,7 @@ class Hoisting {
     const [, name, method] = /^~lib\/typedarray\/(\w+)#(__get|__set|get:length)$/.exec(callTarget(call)) ?? [];
     const element = name ? ELEMENTS[name] : undefined;
     if (!element || (method === "__set" && !element.store)) return call;
-    const array = variable(operand(call, 0));
+    const array = variable(operandAt(call, 0));
     if (array === undefined) return call;
     const scope = this.scopes.find(({ assigned }) => !assigned.has(array));
     if (!scope) return call;
@@ -135,14 +144,14 @@ class Hoisting {
             const pointer = m.i32.add(m.local.get(start, i32), scaled);
             const again = (operands: Expression[], result: number) => m.call(callTarget(call), [m.local.get(array, i32), at(), ...operands], result);
             const outside = (slow: Expression) =>
-              m.if(m.i32.ge_u(at(), m.local.get(length, i32)), m.block(null, [...(site ? [site] : []), slow, m.throw(this.panic, [])], binaryen.unreachable));
-            const setIndex = m.local.set(index, operand(call, 1));
+              m.if(m.i32.ge_u(at(), m.local.get(length, i32)), m.block(null, [...(site ? [site] : []), slow, m.throw(PANIC, [])], binaryen.unreachable));
+            const setIndex = m.local.set(index, operandAt(call, 1));
             if (method === "__get") return m.block(null, [setIndex, outside(m.drop(again([], element.type))), element.load(m, pointer)], element.type);
             const value = this.local(`value${element.type}`, element.type);
             const given = () => m.local.get(value, element.type);
             return m.block(null, [
               setIndex,
-              m.local.set(value, operand(call, 2)),
+              m.local.set(value, operandAt(call, 2)),
               outside(again([given()], binaryen.none)),
               element.store!(m, pointer, given()),
             ]);
@@ -157,7 +166,7 @@ class Hoisting {
     if (read(block, "getNumChildren") !== 2) return block;
     const site = childAt(block, 0);
     const make = this.made.get(childAt(block, 1));
-    if (!make || kindOf(site) !== "GlobalSet" || (binaryen.getExpressionInfo(site as never) as unknown as { name: string }).name !== SITE) return block;
+    if (!make || kindOf(site) !== "GlobalSet" || globalName(site) !== SITE) return block;
     return make(site);
   }
 
@@ -184,27 +193,22 @@ class Hoisting {
 
 /** The variable that an argument is: read as it is, or by way of a temporary (for the shadow stack). */
 function variable(e: Expression): number | undefined {
-  if (binaryen.getExpressionId(e) === binaryen.LocalGetId) return indexOf(e);
+  if (binaryen.getExpressionId(e) === binaryen.LocalGetId) return localIndex(e);
   if (kindOf(e) !== "Block" || read(e, "getNumChildren") !== 3) return undefined;
   const [set, between, get] = [0, 1, 2].map((i) => childAt(e, i)) as [number, number, number];
   if (kindOf(set) !== "LocalSet" || binaryen.getExpressionId(between) !== binaryen.NopId || binaryen.getExpressionId(get) !== binaryen.LocalGetId)
     return undefined;
   const value = read(set, "getValue");
-  return indexOf(set) === indexOf(get) && binaryen.getExpressionId(value) === binaryen.LocalGetId ? indexOf(value) : undefined;
+  return localIndex(set) === localIndex(get) && binaryen.getExpressionId(value) === binaryen.LocalGetId ? localIndex(value) : undefined;
 }
 
 function assignedIn(loop: Expression): Set<number> {
   const assigned = new Set<number>();
   walk(loop, {
     leave(e) {
-      if (kindOf(e) === "LocalSet") assigned.add(indexOf(e));
+      if (kindOf(e) === "LocalSet") assigned.add(localIndex(e));
       return e;
     },
   });
   return assigned;
 }
-
-const nodes = binaryen as unknown as { Call: { getOperandAt(e: number, i: number): number }; Block: { getChildAt(e: number, i: number): number } };
-const operand = (call: Expression, i: number) => nodes.Call.getOperandAt(call, i);
-const childAt = (block: Expression, i: number) => nodes.Block.getChildAt(block, i);
-const indexOf = (e: Expression) => (binaryen.getExpressionInfo(e as never) as unknown as { index: number }).index;
