@@ -1,7 +1,8 @@
 // The manifest: what a module is, in a custom section of its own, so that tools need nothing but the .wasm.
+
+import { customSection } from "../wasm/binary.js";
 import type { Needs } from "./passes/features.js";
 import type { ConfigClass, FieldType, Program } from "./sources.js";
-import { customSection } from "./wasm.js";
 
 export const MANIFEST_SECTION = "envoyscript";
 export const SDK_VERSION = "0.1.0";

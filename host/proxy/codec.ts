@@ -58,6 +58,8 @@ export interface ResponseDecoder extends MessageDecoder {
 export interface ServerCallbacks {
   /** A request begins. `encoder` answers it. */
   newStream(encoder: ResponseEncoder): RequestDecoder;
+  /** What came is no request that can be read: `encoder` (of the request under way, or a new one) may answer with `status`; the connection ends then. */
+  onProtocolError?(encoder: ResponseEncoder, details: string, status: number): void;
   /** The connection is gone; its streams were reset before. */
   onClose(): void;
 }

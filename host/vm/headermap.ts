@@ -23,7 +23,9 @@ const INLINE: Record<MapKind, ReadonlySet<string>> = {
       via grpc-status grpc-message proxy-status x-request-id cache-control etag last-modified vary age expires access-control-allow-origin
       access-control-allow-methods access-control-allow-headers access-control-allow-credentials access-control-allow-private-network
       access-control-expose-headers access-control-max-age`),
-    ...envoy("attempt-count decorator-operation degraded immediate-health-check-fail ratelimited upstream-canary upstream-healthchecked-cluster upstream-service-time"),
+    ...envoy(
+      "attempt-count decorator-operation degraded immediate-health-check-fail ratelimited upstream-canary upstream-healthchecked-cluster upstream-service-time",
+    ),
   ]),
   "request-trailers": new Set(),
   "response-trailers": new Set(["grpc-status", "grpc-message"]),
@@ -121,6 +123,11 @@ export class HeaderMap {
     let size = 0;
     for (let i = 0; i < this.names.length; i++) size += this.names[i]!.length + this.values[i]!.length;
     return size;
+  }
+
+  /** Names and values in order; not to be changed. */
+  lists(): { names: readonly string[]; values: readonly string[] } {
+    return { names: this.names, values: this.values };
   }
 
   *entries(): Generator<[string, string]> {

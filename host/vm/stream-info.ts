@@ -49,7 +49,32 @@ export interface UpstreamFacts {
 }
 
 /** Response flags as Envoy's access log shows them (`%RESPONSE_FLAGS%`). */
-export type ResponseFlag = "UH" | "UF" | "UO" | "NR" | "URX" | "NC" | "UT" | "DC" | "LH" | "LR" | "UR" | "UC" | "DI" | "FI" | "RL" | "UAEX" | "RLSE" | "IH" | "SI" | "DPE" | "UPE" | "UMSDR" | "OM" | "DF" | "NFCF";
+export type ResponseFlag =
+  | "UH"
+  | "UF"
+  | "UO"
+  | "NR"
+  | "URX"
+  | "NC"
+  | "UT"
+  | "DC"
+  | "LH"
+  | "LR"
+  | "UR"
+  | "UC"
+  | "DI"
+  | "FI"
+  | "RL"
+  | "UAEX"
+  | "RLSE"
+  | "IH"
+  | "SI"
+  | "DPE"
+  | "UPE"
+  | "UMSDR"
+  | "OM"
+  | "DF"
+  | "NFCF";
 
 /** Nanoseconds of the wall clock, and of a clock that never goes back. */
 export interface Clock {
@@ -75,6 +100,7 @@ export class StreamInfo {
   bytesSent = 0;
   route?: RouteFacts;
   readonly upstream: UpstreamFacts = { picked: false, endpoints: 0, attempts: 0 };
+  listener?: { metadata?: Record<string, Json>; direction: number };
   /** Cluster the request went to, for `%UPSTREAM_CLUSTER%`. */
   upstreamCluster?: string;
   /** Dynamic metadata: a Struct by namespace. */

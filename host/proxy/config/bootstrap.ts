@@ -1,0 +1,37 @@
+// An Envoy bootstrap, as `envoy -c` reads it: node, admin, static listeners and clusters.
+import type { Json } from "../../vm/stream-info.js";
+import { type ClusterConfig, readAddress, readCluster } from "./cluster.js";
+import { ConfigError, Fields } from "./fields.js";
+import { type ListenerConfig, readListener } from "./listener.js";
+
+export interface BootstrapConfig {
+  node: { id: string; cluster: string; metadata: Record<string, Json> };
+  admin: { host: string; port: number } | undefined;
+  listeners: ListenerConfig[];
+  clusters: ClusterConfig[];
+}
+
+/** Throws ConfigError. */
+export function readBootstrap(json: unknown): BootstrapConfig {
+  const fields = Fields.of(json, "bootstrap");
+  const nodeFields = fields.message("node");
+  const node = {
+    id: nodeFields?.string("id") ?? "",
+    cluster: nodeFields?.string("cluster") ?? "",
+    metadata: (nodeFields?.json_("metadata") ?? {}) as Record<string, Json>,
+  };
+  nodeFields?.accept("locality", "user_agent_name").done();
+  const adminFields = fields.message("admin");
+  const admin = adminFields && readAddress(adminFields.message("address"), `${adminFields.path}.address`);
+  adminFields?.accept("access_log", "access_log_path", "ignore_global_conn_limit").done();
+  const resources = fields.message("static_resources");
+  if (!resources) return fields.fail("static_resources", "is missing");
+  const clusters = resources.list("clusters").map(readCluster);
+  const byName = new Map(clusters.map((cluster) => [cluster.name, cluster.metadata]));
+  const listeners = resources.list("listeners").map((listener) => readListener(listener, (name) => byName.get(name)));
+  resources.done();
+  // Limits and statistics of a process, not of its filters.
+  fields.accept("layered_runtime", "stats_config", "overload_manager", "stats_flush_interval").done();
+  if (new Set(clusters.map((c) => c.name)).size < clusters.length) throw new ConfigError(`${resources.path}.clusters: two clusters have one name`);
+  return { node, admin, listeners, clusters };
+}

@@ -1,0 +1,139 @@
+// Reads protobuf JSON (or YAML) message by message. What a reader does not ask for is refused by name: nothing in a configuration is ignored silently.
+
+/** A configuration that is wrong, or that this engine does not support. `envoyReason` is set where a real Envoy refuses it too, in its words. */
+export class ConfigError extends Error {
+  constructor(
+    message: string,
+    readonly envoyReason?: string,
+  ) {
+    super(message);
+  }
+}
+
+const camel = (name: string): string => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+
+export type Obj = Record<string, unknown>;
+
+function isObject(value: unknown): value is Obj {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** One message. Fields may be written in snake_case or lowerCamelCase. */
+export class Fields {
+  private readonly asked = new Set<string>(["@type"]);
+
+  constructor(
+    private readonly json: Obj,
+    readonly path: string,
+  ) {}
+
+  static of(json: unknown, path: string): Fields {
+    if (!isObject(json)) throw new ConfigError(`${path}: must be an object`);
+    return new Fields(json, path);
+  }
+
+  private raw(name: string): unknown {
+    this.asked.add(name);
+    const other = camel(name);
+    this.asked.add(other);
+    const value = this.json[name];
+    return value === undefined || value === null ? (this.json[other] ?? undefined) : value;
+  }
+
+  fail(name: string, what: string): never {
+    throw new ConfigError(`${this.path}.${name}: ${what}`);
+  }
+
+  has(name: string): boolean {
+    return this.raw(name) !== undefined;
+  }
+
+  /** The value as it is written. */
+  json_(name: string): unknown {
+    return this.raw(name);
+  }
+
+  string(name: string): string | undefined {
+    const value = this.raw(name);
+    if (value === undefined) return undefined;
+    if (typeof value === "string") return value;
+    return this.fail(name, "must be a string");
+  }
+
+  required(name: string): string {
+    return this.string(name) || this.fail(name, "is missing");
+  }
+
+  number(name: string): number | undefined {
+    const value = this.raw(name);
+    if (value === undefined) return undefined;
+    const number = typeof value === "string" ? Number(value) : value;
+    return typeof number === "number" && Number.isFinite(number) ? number : this.fail(name, "must be a number");
+  }
+
+  bool(name: string): boolean | undefined {
+    const value = this.raw(name);
+    if (value === undefined) return undefined;
+    return typeof value === "boolean" ? value : this.fail(name, "must be true or false");
+  }
+
+  /** "1.5s" in milliseconds. */
+  duration(name: string): number | undefined {
+    const value = this.raw(name);
+    if (value === undefined) return undefined;
+    const match = typeof value === "string" ? /^(-?\d+(?:\.\d{1,9})?)s$/.exec(value) : null;
+    return match ? Number(match[1]) * 1000 : this.fail(name, 'must be a duration, as "1.5s"');
+  }
+
+  /** A name of the list, or its place in it. */
+  choice<T extends string>(name: string, names: readonly T[], fallback: T): T {
+    const value = this.raw(name);
+    if (value === undefined) return fallback;
+    const found = typeof value === "number" ? names[value] : names.find((candidate) => candidate === value);
+    return found ?? this.fail(name, `the node engine supports ${names.join(", ")}`);
+  }
+
+  message(name: string): Fields | undefined {
+    const value = this.raw(name);
+    return value === undefined ? undefined : Fields.of(value, `${this.path}.${name}`);
+  }
+
+  list(name: string): Fields[] {
+    return this.array(name).map((item, i) => Fields.of(item, `${this.path}.${name}[${i}]`));
+  }
+
+  strings(name: string): string[] {
+    return this.array(name).map((item, i) => (typeof item === "string" ? item : this.fail(`${name}[${i}]`, "must be a string")));
+  }
+
+  private array(name: string): unknown[] {
+    const value = this.raw(name);
+    if (value === undefined) return [];
+    return Array.isArray(value) ? value : this.fail(name, "must be a list");
+  }
+
+  map(name: string): [string, unknown][] {
+    const value = this.raw(name);
+    if (value === undefined) return [];
+    return isObject(value) ? Object.entries(value) : this.fail(name, "must be an object");
+  }
+
+  /** The type that an Any says it is, without its host. */
+  get type(): string {
+    const type = this.json["@type"];
+    return typeof type === "string" ? type.slice(type.lastIndexOf("/") + 1) : "";
+  }
+
+  /** Fields that change nothing here. */
+  accept(...names: string[]): this {
+    for (const name of names) this.raw(name);
+    return this;
+  }
+
+  /** Refuses what nobody asked for. */
+  done(): void {
+    for (const name of Object.keys(this.json)) {
+      if (!this.asked.has(name)) throw new ConfigError(`${this.path}.${name}: the node engine does not support this field`);
+    }
+  }
+}

@@ -1,0 +1,428 @@
+// Envoy's HTTP connection manager: a client's requests through the filters to the router, and the answers back; timeouts, access logs, and the end of each stream.
+import { randomBytes } from "node:crypto";
+import type { Bytes } from "../vm/bytes.js";
+import { HeaderMap } from "../vm/headermap.js";
+import { type ConnectionInfo, StreamInfo } from "../vm/stream-info.js";
+import type { ClusterManager } from "./clusters.js";
+import type { Protocol, RequestDecoder, ResetReason, ResponseEncoder, ServerCallbacks, ServerConnection } from "./codec.js";
+import { EnvoyCrash, type FilterFactory, FilterManager } from "./filter-manager.js";
+import { cleanRequestHeaders, cleanResponseHeaders } from "./hop-headers.js";
+import { Router, type RouterRoute, type RouterStream } from "./router.js";
+import type { Scheduler } from "./scheduler.js";
+
+/** A route as the connection manager uses it. */
+export interface StreamRoute extends RouterRoute {
+  readonly facts: NonNullable<StreamInfo["route"]>;
+  /** Whether a filter of this name is switched off (or on) for the route. */
+  filterDisabled(name: string): boolean | undefined;
+  readonly requestBufferLimit?: number | undefined;
+}
+
+export interface HttpFilter {
+  name: string;
+  disabled: boolean;
+  /** Undefined where the filter is left out. */
+  factory(): FilterFactory | undefined;
+}
+
+export interface ManagerOptions {
+  scheduler: Scheduler;
+  clusters: ClusterManager;
+  filters: HttpFilter[];
+  matchRoute(headers: HeaderMap, info: StreamInfo): StreamRoute | undefined;
+  accessLog: ((info: StreamInfo) => void)[];
+  bufferLimit: number;
+  streamIdleTimeoutMs: number;
+  requestTimeoutMs: number;
+  serverName: string;
+  generateRequestId: boolean;
+  upgrades: ReadonlySet<string>;
+  rewriteLocalReply(reply: { status: number; headers: HeaderMap; body: string }, info: StreamInfo): { status: number; body: string };
+  listener?: StreamInfo["listener"];
+  newConnectionId(): number;
+  clock: StreamInfo["clock"];
+  /** A guest did what takes an Envoy down. */
+  onCrash(crash: EnvoyCrash): void;
+  /** Streams that begin and end, for whoever counts them. */
+  onStreamEnd?(info: StreamInfo): void;
+}
+
+/** How deep one stream may end inside its own end before that counts as the endless recursion it is in Envoy. */
+const RECURSION = 60;
+
+/** One client connection. */
+export class ConnectionManager implements ServerCallbacks {
+  readonly streams = new Set<ActiveStream>();
+  readonly info: ConnectionInfo;
+  closing = false;
+  private connection: ServerConnection | undefined;
+  protocol: Protocol = "HTTP/1.1";
+
+  constructor(
+    readonly options: ManagerOptions,
+    remoteAddress: string,
+    localAddress: string,
+  ) {
+    this.info = { id: options.newConnectionId(), remoteAddress, localAddress };
+  }
+
+  attach(connection: ServerConnection): void {
+    this.connection = connection;
+    this.protocol = connection.protocol;
+  }
+
+  newStream(encoder: ResponseEncoder): RequestDecoder {
+    const stream = new ActiveStream(this, encoder);
+    this.streams.add(stream);
+    return stream;
+  }
+
+  /** envoy 1.40: a request that cannot be read is answered with 400 and logged, and the filters see its end only. */
+  onProtocolError(encoder: ResponseEncoder, details: string, status: number): void {
+    for (const stream of this.streams) if (stream.encoder === encoder) stream.onCodecError(details, status);
+  }
+
+  onClose(): void {
+    for (const stream of [...this.streams]) stream.onReset("ConnectionTermination");
+  }
+
+  /** The process ends. */
+  shutDown(): void {
+    for (const stream of [...this.streams]) stream.onShutdown();
+    this.connection?.close(false);
+  }
+}
+
+export class ActiveStream implements RequestDecoder, RouterStream {
+  readonly info: StreamInfo;
+  private manager!: FilterManager;
+  private router!: Router;
+  private requestHeaders: HeaderMap | undefined;
+  private cachedRoute: StreamRoute | undefined | null = null;
+  requestComplete = false;
+  private responseStarted = false;
+  private encodeDone = false;
+  private ended = false;
+  private ending = 0;
+  private stopIdle: (() => void) | undefined;
+  private stopRequestTimer: (() => void) | undefined;
+  private idleMs: number;
+
+  constructor(
+    private readonly connection: ConnectionManager,
+    readonly encoder: ResponseEncoder,
+  ) {
+    const { options } = connection;
+    this.info = new StreamInfo(options.clock, connection.info);
+    if (options.listener) this.info.listener = options.listener;
+    this.idleMs = options.streamIdleTimeoutMs;
+    if (options.requestTimeoutMs > 0) {
+      this.stopRequestTimer = this.scheduler.setTimeout(() => {
+        this.guard(() => this.replyOrReset({ status: 408, body: "request timeout", details: "request_overall_timeout" }));
+      }, options.requestTimeoutMs);
+    }
+  }
+
+  get scheduler(): Scheduler {
+    return this.connection.options.scheduler;
+  }
+
+  /** What a guest can do to a whole Envoy must not reach the event loop. */
+  private guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof EnvoyCrash)) throw error;
+      this.connection.options.onCrash(error);
+    }
+  }
+
+  private touch(): void {
+    this.stopIdle?.();
+    if (this.idleMs <= 0 || this.ended) return;
+    this.stopIdle = this.scheduler.setTimeout(() => {
+      this.guard(() => {
+        this.info.flags.add("SI");
+        this.replyOrReset({ status: 504, body: "stream timeout", details: "stream_idle_timeout" });
+      });
+    }, this.idleMs);
+  }
+
+  private replyOrReset(reply: { status: number; body: string; details: string }): void {
+    if (this.ended) return;
+    if (!this.manager) this.makeManager();
+    if (this.responseStarted) {
+      this.info.responseCodeDetails = reply.details;
+      this.resetStream(reply.details);
+    } else this.manager.sendLocalReply(reply);
+  }
+
+  // The request.
+
+  onHeaders(headers: HeaderMap, endStream: boolean): void {
+    this.guard(() => {
+      const { options, protocol } = this.connection;
+      this.touch();
+      this.info.protocol = protocol;
+      this.requestHeaders = headers;
+      this.info.requestHeaders = headers;
+      this.requestComplete = endStream;
+      if (endStream) this.onRequestEnd();
+      if (headers.get("expect")?.toLowerCase() === "100-continue") {
+        // envoy 1.40: answered at once, the upstream hears nothing of it.
+        headers.remove("expect");
+        this.encoder.encode1xx(HeaderMap.of("response", [[":status", "100"]]));
+      }
+      const upgrade = cleanRequestHeaders(headers, { generateRequestId: options.generateRequestId, newId: requestId });
+      const route = this.route();
+      this.makeManager(route);
+      if (!headers.has(":authority")) {
+        this.reply(400, "", "missing_host_header");
+        return;
+      }
+      const path = headers.get(":path");
+      if (path !== undefined && !path.startsWith("/") && headers.get(":method") !== "CONNECT" && path !== "*") {
+        this.reply(404, "", "absolute_path_rejected");
+        return;
+      }
+      if (upgrade !== undefined && !options.upgrades.has(upgrade)) {
+        this.reply(403, "", "upgrade_failed");
+        return;
+      }
+      this.manager.decodeHeaders(headers, endStream);
+    });
+  }
+
+  private reply(status: number, body: string, details: string): void {
+    this.manager.request.headers = this.requestHeaders;
+    this.manager.sendLocalReply({ status, body, details });
+  }
+
+  private makeManager(route?: StreamRoute): void {
+    const { options } = this.connection;
+    const factories: FilterFactory[] = [];
+    for (const filter of options.filters) {
+      if (route?.filterDisabled(filter.name) ?? filter.disabled) continue;
+      const factory = filter.factory();
+      if (factory) factories.push(factory);
+    }
+    this.router = new Router(this, options.clusters);
+    factories.push(() => this.router);
+    const limit = route?.requestBufferLimit;
+    this.manager = new FilterManager(this.info, this.owner, Math.max(options.bufferLimit, limit ?? 0), factories);
+  }
+
+  private readonly owner = {
+    encodeHeaders: (headers: HeaderMap, endStream: boolean) => this.sendHeaders(headers, endStream),
+    encodeData: (data: Bytes, endStream: boolean) => this.sendData(data, endStream),
+    encodeTrailers: (trailers: HeaderMap) => this.sendTrailers(trailers),
+    onEncodeComplete: () => this.onEncodeComplete(),
+    resetStream: (details: string) => this.resetStream(details),
+    clearRouteCache: () => {
+      if (!this.responseStarted) this.cachedRoute = null;
+    },
+    holdRequest: (hold: boolean) => this.encoder.readDisable(hold),
+    holdResponse: (hold: boolean) => this.router.readDisable(hold),
+    rewriteLocalReply: (reply: { status: number; headers: HeaderMap; body: string }) => {
+      this.route()?.finalizeResponseHeaders(reply.headers);
+      return this.connection.options.rewriteLocalReply(reply, this.info);
+    },
+  };
+
+  onData(data: Bytes, endStream: boolean): void {
+    this.guard(() => {
+      this.touch();
+      this.info.bytesReceived += data.length;
+      this.requestComplete = endStream;
+      if (endStream) this.onRequestEnd();
+      if (!this.ended) this.manager.decodeData(data, endStream);
+    });
+  }
+
+  onTrailers(trailers: HeaderMap): void {
+    this.guard(() => {
+      this.touch();
+      this.requestComplete = true;
+      this.info.requestTrailers = trailers;
+      this.onRequestEnd();
+      if (!this.ended) this.manager.decodeTrailers(trailers);
+    });
+  }
+
+  private onRequestEnd(): void {
+    this.stopRequestTimer?.();
+    this.info.lastRequestByte = this.info.clock.monotonic();
+  }
+
+  onReset(_reason: ResetReason, details?: string): void {
+    this.guard(() => {
+      if (this.ended) return;
+      this.info.responseCodeDetails = details ?? "downstream_remote_disconnect";
+      this.info.flags.add("DC");
+      this.end();
+    });
+  }
+
+  onCodecError(details: string, status: number): void {
+    this.guard(() => {
+      if (this.ended) return;
+      if (!this.manager) this.makeManager();
+      this.info.flags.add("DPE");
+      this.connection.closing = true;
+      this.replyOrReset({ status, body: status === 400 ? "Bad Request" : "", details });
+    });
+  }
+
+  onShutdown(): void {
+    this.guard(() => {
+      if (this.ended) return;
+      this.info.responseCodeDetails = "downstream_local_disconnect(closing_upstream)";
+      this.info.flags.add("DC");
+      this.end();
+    });
+  }
+
+  // For the router.
+
+  route(): StreamRoute | undefined {
+    if (this.cachedRoute === null) {
+      const route = this.requestHeaders ? this.connection.options.matchRoute(this.requestHeaders, this.info) : undefined;
+      this.cachedRoute = route;
+      if (route) {
+        this.info.route = route.facts;
+        if (route.facts.clusterName) this.info.upstreamCluster = route.facts.clusterName;
+        const cluster = this.connection.options.clusters.get(route.facts.clusterName);
+        if (cluster) this.info.upstream.endpoints = cluster.hosts.length;
+        if (route.idleTimeoutMs !== undefined) this.idleMs = route.idleTimeoutMs;
+      }
+    }
+    return this.cachedRoute ?? undefined;
+  }
+
+  sendLocalReply(reply: Parameters<FilterManager["sendLocalReply"]>[0]): void {
+    this.guard(() => this.manager.sendLocalReply(reply));
+  }
+
+  /** envoy 1.40: without `proxy_100_continue` the upstream's informational answers end here. */
+  encode1xx(): void {}
+
+  encodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    this.guard(() => {
+      this.touch();
+      this.manager.encodeHeaders(headers, endStream);
+    });
+  }
+
+  encodeData(data: Bytes, endStream: boolean): void {
+    this.guard(() => {
+      this.touch();
+      this.manager.encodeData(data, endStream);
+    });
+  }
+
+  encodeTrailers(trailers: HeaderMap): void {
+    this.guard(() => {
+      this.touch();
+      this.manager.encodeTrailers(trailers);
+    });
+  }
+
+  holdRequest(hold: boolean): void {
+    this.encoder.readDisable(hold);
+  }
+
+  // Towards the client.
+
+  private sendHeaders(headers: HeaderMap, endStream: boolean): void {
+    const { options, protocol } = this.connection;
+    this.stopRequestTimer?.();
+    this.responseStarted = true;
+    this.info.responseHeaders = headers;
+    this.info.responseCode = Number(headers.get(":status"));
+    const upgraded = headers.get(":status") === "101";
+    cleanResponseHeaders(headers, upgraded);
+    if (!headers.has("date")) headers.add("date", httpDate(options.clock.wall()));
+    headers.assign("server", options.serverName);
+    if (protocol !== "HTTP/2") {
+      if (!this.requestComplete && !upgraded) this.connection.closing = true;
+      if (this.connection.closing) headers.assign("connection", "close");
+    }
+    this.encoder.encodeHeaders(headers, endStream);
+  }
+
+  private sendData(data: Bytes, endStream: boolean): void {
+    this.info.bytesSent += data.length;
+    this.encoder.encodeData(data, endStream);
+  }
+
+  private sendTrailers(trailers: HeaderMap): void {
+    this.info.responseTrailers = trailers;
+    this.encoder.encodeTrailers(trailers);
+  }
+
+  private onEncodeComplete(): void {
+    this.encodeDone = true;
+    this.info.lastResponseByte = this.info.clock.monotonic();
+    this.end();
+  }
+
+  resetStream(details: string): void {
+    this.info.responseCodeDetails ??= details;
+    this.end();
+  }
+
+  /** envoy 1.40: doEndStream. A filter that ends its stream while it is told of the end makes a real Envoy use what is gone. */
+  private end(): void {
+    if (this.ended && this.ending === 0) throw new EnvoyCrash("SIGSEGV", `a second end of a stream that is over (${this.info.responseCodeDetails ?? "?"})`);
+    if (this.ending > RECURSION) throw new EnvoyCrash("SIGSEGV", "a reply or close from on_log, on_done or on_delete: the stream ends again and again");
+    const nested = this.ended;
+    this.ended = true;
+    this.ending++;
+    this.manager.gone = true;
+    this.stopIdle?.();
+    this.stopRequestTimer?.();
+    if (!nested && !this.encodeDone) this.encoder.reset("LocalReset");
+    this.info.endMonotonic ??= this.info.clock.monotonic();
+    this.manager.log();
+    for (const write of this.connection.options.accessLog) write(this.info);
+    const wasDestroyed = this.manager.isDestroyed;
+    this.manager.destroy();
+    this.ending--;
+    this.connection.streams.delete(this);
+    if (wasDestroyed)
+      throw new EnvoyCrash(
+        "SIGSEGV",
+        "a stream was ended twice in one callback (two replies, or a reply and a close, in the response phase; close_stream twice)",
+      );
+    if (!nested) this.connection.options.onStreamEnd?.(this.info);
+  }
+}
+
+let lastDate = 0;
+let lastDateText = "";
+
+function httpDate(wall: bigint): string {
+  const second = Number(wall / 1_000_000_000n);
+  if (second !== lastDate) {
+    lastDate = second;
+    lastDateText = new Date(second * 1000).toUTCString();
+  }
+  return lastDateText;
+}
+
+let pool = Buffer.alloc(0);
+let used = 0;
+
+/** A version 4 UUID. */
+function requestId(): string {
+  if (used + 16 > pool.length) {
+    pool = randomBytes(4096);
+    used = 0;
+  }
+  const bytes = pool.subarray(used, used + 16);
+  used += 16;
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = bytes.toString("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

@@ -1,0 +1,512 @@
+// The embedded engine: a whole Envoy bootstrap served in this process, as `envoy -c` would, with the same log lines and the same end.
+import { appendFileSync, type FSWatcher, watch } from "node:fs";
+import type { Server as HttpServer } from "node:http";
+import net from "node:net";
+import path from "node:path";
+import type { Environment, Level, Thread } from "../vm/environment.js";
+import { MetricStore } from "../vm/metrics.js";
+import type { PluginConfig } from "../vm/plugin.js";
+import { type Plugin, PluginRefused, Plugins } from "../vm/plugins.js";
+import type { RootContext } from "../vm/root-context.js";
+import { SharedData, SharedQueues } from "../vm/shared.js";
+import type { Clock, StreamInfo } from "../vm/stream-info.js";
+import { encodeNode } from "../vm/struct.js";
+import { createAdmin } from "./admin.js";
+import { createAsyncClient } from "./async-client.js";
+import { createBalancer } from "./balancer.js";
+import { ClusterManager, createCluster } from "./clusters.js";
+import { type BootstrapConfig, readBootstrap } from "./config/bootstrap.js";
+import type { ClusterConfig } from "./config/cluster.js";
+import { ConfigError } from "./config/fields.js";
+import type { AccessLogConfig, HcmConfig, HttpFilterConfig, ListenerConfig } from "./config/listener.js";
+import { ConnectionManager, type HttpFilter, type ManagerOptions } from "./connection-manager.js";
+import { readExtension } from "./ecds.js";
+import type { EnvoyCrash, FilterFactory } from "./filter-manager.js";
+import { headerToMetadata } from "./header-to-metadata.js";
+import { createHttp1Pool } from "./http1-client.js";
+import { serveHttp1 } from "./http1-server.js";
+import { createHttp2Pool, serveHttp2 } from "./http2.js";
+import { passThrough } from "./pass-through.js";
+import { realClock, realScheduler, type Scheduler } from "./scheduler.js";
+import { Statistics } from "./statistics.js";
+import { TcpConnection } from "./tcp-proxy.js";
+
+export interface EngineLogLine {
+  thread: "main" | "worker";
+  logger: string;
+  level: Level;
+  text: string;
+}
+
+export interface EngineOptions {
+  /** The bootstrap as an object. */
+  bootstrap: unknown;
+  /** What it was read from, for messages. */
+  file?: string;
+  concurrency?: number;
+  /** Number of the least level of the wasm logger; 2 is info. */
+  wasmLogLevel?: number;
+  onLog?(line: EngineLogLine): void;
+  /** Access logs that go to stdout. */
+  onOutput?(text: string): void;
+  scheduler?: Scheduler;
+  clock?: Clock;
+}
+
+export interface Engine {
+  /** Rejects with ConfigError or PluginRefused where Envoy would not start. */
+  readonly ready: Promise<void>;
+  /** Exit code, or the signal that a real Envoy would have died of. */
+  readonly ended: Promise<number | string>;
+  /** The listeners' addresses, once it is ready. */
+  listeners(): { name: string; host: string; port: number }[];
+  admin(): { host: string; port: number } | undefined;
+  /** As SIGTERM: streams and plugins hear of the end. */
+  terminate(): void;
+  /** As SIGKILL. */
+  kill(): void;
+}
+
+export function startEngine(options: EngineOptions): Engine {
+  const engine = new Running(options);
+  return engine;
+}
+
+/** A plugin of the configuration, which ECDS may replace. */
+interface Slot {
+  plugin: Plugin | undefined;
+  config: PluginConfig | undefined;
+}
+
+class Running implements Engine {
+  readonly ready: Promise<void>;
+  readonly ended: Promise<number | string>;
+  private end!: (how: number | string) => void;
+  private readonly main: Thread = { name: "main", index: 0 };
+  private readonly workers: Thread[];
+  private readonly env: Environment;
+  private readonly plugins: Plugins;
+  private readonly clusters = new ClusterManager();
+  private readonly metrics = new MetricStore();
+  private readonly statistics: Statistics;
+  private readonly scheduler: Scheduler;
+  private readonly clock: Clock;
+  private readonly slots: Slot[] = [];
+  private readonly servers: { name: string; server: net.Server }[] = [];
+  private readonly managers = new Set<ConnectionManager>();
+  private readonly tcp = new Set<TcpConnection>();
+  private readonly sockets = new Set<net.Socket>();
+  private readonly watchers: FSWatcher[] = [];
+  private readonly timers = new Set<() => void>();
+  private adminServer: HttpServer | undefined;
+  private wasmLogLevel: number;
+  private connections = 0;
+  private turn = 0;
+  private over = false;
+
+  constructor(private readonly options: EngineOptions) {
+    this.scheduler = options.scheduler ?? realScheduler;
+    this.clock = options.clock ?? realClock;
+    this.wasmLogLevel = options.wasmLogLevel ?? 2;
+    this.workers = Array.from({ length: options.concurrency ?? 1 }, (_, i): Thread => ({ name: "worker", index: i + 1 }));
+    this.ended = new Promise((resolve) => {
+      this.end = resolve;
+    });
+    this.env = this.environment();
+    this.plugins = new Plugins(this.env, this.main, this.workers);
+    this.statistics = new Statistics(this.metrics);
+    this.ready = this.start();
+    this.ready.catch(() => {});
+  }
+
+  private environment(): Environment {
+    const engine = this;
+    return {
+      clock: this.clock,
+      setTimer(callback, ms) {
+        const stop = engine.scheduler.setTimeout(() => {
+          engine.timers.delete(stop);
+          if (!engine.over) engine.guarded(callback);
+        }, ms);
+        engine.timers.add(stop);
+        return () => {
+          engine.timers.delete(stop);
+          stop();
+        };
+      },
+      post: (callback) => {
+        setImmediate(() => {
+          if (!engine.over) engine.guarded(callback);
+        });
+      },
+      get wasmLogLevel() {
+        return engine.wasmLogLevel;
+      },
+      log(thread, level, text) {
+        engine.log(thread.name, "wasm", level, text);
+      },
+      sharedData: new SharedData(),
+      queues: new SharedQueues(),
+      metrics: this.metrics,
+      client: createAsyncClient(this.clusters, this.scheduler, this.clock),
+      node: { id: "", cluster: "", metadata: {}, encoded: new Uint8Array(0) },
+      crash: (signal, call) => engine.crash(signal, call),
+    };
+  }
+
+  private log(thread: "main" | "worker", logger: string, level: Level, text: string): void {
+    if (this.over && logger === "wasm") return;
+    this.options.onLog?.({ thread, logger, level, text });
+  }
+
+  /** Work of the event loop's: what takes an Envoy down ends the engine, not the process. */
+  private guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!isCrash(error)) throw error;
+      this.crash(error.signal, error.call);
+    }
+  }
+
+  private crash(signal: "SIGSEGV" | "SIGABRT" | "hang", call: string): void {
+    if (this.over) return;
+    if (signal === "SIGABRT") this.log("worker", "assert", "critical", "panic: unset oneof");
+    if (signal !== "hang") this.log("worker", "backtrace", "critical", `Caught ${signal === "SIGABRT" ? "Aborted" : "Segmentation fault"}`);
+    this.onCrash?.(signal, call);
+    this.stop(signal === "hang" ? "SIGKILL" : signal);
+  }
+
+  /** Told what a guest did that ends an Envoy. */
+  onCrash: ((signal: string, call: string) => void) | undefined;
+
+  private async start(): Promise<void> {
+    let config: BootstrapConfig;
+    try {
+      config = readBootstrap(this.options.bootstrap);
+      this.setUp(config);
+    } catch (error) {
+      if (!this.over) this.refuse(error);
+      throw error;
+    }
+    // Not before the caller has the engine.
+    await null;
+    try {
+      await this.listen(config);
+    } catch (error) {
+      this.refuse(error);
+      throw error;
+    }
+  }
+
+  private refuse(error: unknown): void {
+    const reason = error instanceof ConfigError ? (error.envoyReason ?? error.message) : error instanceof Error ? error.message : String(error);
+    this.log("main", "main", "critical", `error \`${reason}\` initializing config '${this.options.file ?? "bootstrap"}'\n${reason}`);
+    if (!(error instanceof ConfigError) && !(error instanceof PluginRefused) && !isSystem(error)) throw error;
+    this.stop(1);
+  }
+
+  private setUp(config: BootstrapConfig): void {
+    const { node } = config;
+    Object.assign(this.env.node, { ...node, encoded: encodeNode(node) });
+    for (const cluster of config.clusters) this.addCluster(cluster);
+    for (const listener of config.listeners) this.addListener(listener);
+    for (const slot of this.slots) if (slot.plugin) this.plugins.startWorkers(slot.plugin);
+    this.statistics.watch("wasm.envoy.wasm.runtime.v8.active", "gauge", () => this.plugins.vmCount);
+    this.statistics.watch("wasm.wasm_vm_count", "gauge", () => this.plugins.vmCount);
+  }
+
+  private load(config: PluginConfig): Slot {
+    const slot: Slot = { plugin: this.plugins.load(config), config };
+    this.slots.push(slot);
+    const { stats } = slot.plugin!;
+    for (const name of ["success", "backoff", "failure"] as const) this.statistics.watch(`wasm.${config.name}.vm_reload_${name}`, "counter", () => stats[name]);
+    return slot;
+  }
+
+  private addCluster(config: ClusterConfig): void {
+    const filters = config.filters.map(({ plugin }) => this.load(plugin));
+    const thread = this.workers[0]!;
+    const pick = createBalancer(config.balancing, config.hosts);
+    const hosts = config.hosts.map(({ host, port }) => ({ host, port, address: `${host}:${port}` }));
+    const make = config.http2 ? createHttp2Pool : createHttp1Pool;
+    const cluster = createCluster({
+      name: config.name,
+      hosts,
+      pick,
+      bufferLimit: config.bufferLimit,
+      filters: () =>
+        filters.map(
+          (slot): FilterFactory =>
+            (callbacks) =>
+              slot.plugin!.on(thread).filter(callbacks, true) ?? passThrough,
+        ),
+      makePool: ({ host, port }) =>
+        make({
+          host,
+          port,
+          connectTimeoutMs: config.connectTimeoutMs,
+          enableTrailers: config.enableTrailers,
+          tls: config.tls,
+          scheduler: this.scheduler,
+          newConnectionId: () => this.connections++,
+        }),
+    });
+    this.clusters.add(cluster);
+  }
+
+  private addListener(config: ListenerConfig): void {
+    const handlers = config.http ? this.http(config, config.http) : this.tcpListener(config);
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      this.sockets.add(socket);
+      socket.on("close", () => this.sockets.delete(socket));
+      socket.on("error", () => {});
+      const thread = this.workers[this.turn++ % this.workers.length]!;
+      handlers(socket, thread);
+    });
+    this.servers.push({ name: config.name, server });
+  }
+
+  private http(listener: ListenerConfig, hcm: HcmConfig): (socket: net.Socket, thread: Thread) => void {
+    const filters = hcm.filters.map((filter) => this.httpFilter(filter));
+    const logs = this.accessLogs(hcm.accessLogs);
+    const optionsOf = (thread: Thread): ManagerOptions => ({
+      scheduler: this.scheduler,
+      clusters: this.clusters,
+      filters: filters.map((filter): HttpFilter => ({ name: filter.name, disabled: filter.disabled, factory: () => filter.factory(thread) })),
+      matchRoute: hcm.routes,
+      accessLog: logs.map((log) => (info: StreamInfo) => log(info, thread)),
+      bufferLimit: listener.bufferLimit,
+      streamIdleTimeoutMs: hcm.streamIdleTimeoutMs,
+      requestTimeoutMs: hcm.requestTimeoutMs,
+      serverName: hcm.serverName,
+      generateRequestId: hcm.generateRequestId,
+      upgrades: hcm.upgrades,
+      rewriteLocalReply: (reply, info) => mapLocalReply(hcm, reply, info),
+      listener: { direction: listener.direction, ...(listener.metadata ? { metadata: listener.metadata } : {}) },
+      newConnectionId: () => this.connections++,
+      clock: this.clock,
+      onCrash: (crash: EnvoyCrash) => this.crash(crash.signal, crash.call),
+    });
+    const options = new Map(this.workers.map((thread) => [thread, optionsOf(thread)]));
+    return (socket, thread) => {
+      const manager = new ConnectionManager(options.get(thread)!, `${socket.remoteAddress}:${socket.remotePort}`, `${socket.localAddress}:${socket.localPort}`);
+      this.managers.add(manager);
+      socket.on("close", () => this.managers.delete(manager));
+      acceptHttp(socket, hcm, manager);
+    };
+  }
+
+  private httpFilter(config: HttpFilterConfig): { name: string; disabled: boolean; factory(thread: Thread): FilterFactory | undefined } {
+    const { name, disabled } = config;
+    if (config.kind === "header_to_metadata") return { name, disabled, factory: () => (callbacks) => headerToMetadata(config.rules, callbacks) };
+    const slot = config.kind === "wasm" ? this.load(config.plugin) : this.extension(name, config.file);
+    return {
+      name,
+      disabled,
+      factory(thread) {
+        const part = slot.plugin?.on(thread);
+        // Whether it is left out is decided here, before the stream's filters are made.
+        if (!part || (!part.usable() && part.plugin.failurePolicy === "FAIL_OPEN")) return undefined;
+        return (callbacks) => part.filter(callbacks) ?? passThrough;
+      },
+    };
+  }
+
+  /** A filter whose configuration is in a file that may change (ECDS). */
+  private extension(name: string, file: string): Slot {
+    const slot: Slot = { plugin: undefined, config: undefined };
+    this.slots.push(slot);
+    let present = "";
+    const read = (first: boolean) => {
+      try {
+        const found = readExtension(file, name);
+        if (!found || found.key === present) return;
+        present = found.key;
+        const plugin = this.plugins.load(found.plugin);
+        const old = slot.plugin;
+        slot.plugin = plugin;
+        slot.config = found.plugin;
+        if (!first) this.plugins.startWorkers(plugin);
+        if (old) for (const thread of [this.main, ...this.workers]) this.plugins.retire(old, thread);
+      } catch (error) {
+        if (!(error instanceof PluginRefused) && !(error instanceof ConfigError)) throw error;
+        this.log("main", "config", "warning", `Filesystem config update rejected: ${error.message}`);
+      }
+    };
+    read(true);
+    const watcher = watch(path.dirname(file), (_event, changed) => {
+      if (!this.over && changed === path.basename(file)) this.guarded(() => read(false));
+    });
+    this.watchers.push(watcher);
+    return slot;
+  }
+
+  private accessLogs(configs: AccessLogConfig[]): ((info: StreamInfo, thread: Thread) => void)[] {
+    return configs.map((config) => {
+      if (config.kind === "wasm") {
+        const slot = this.load(config.plugin);
+        return (info, thread) => slot.plugin!.on(thread).root?.logStream(info);
+      }
+      const { to, format } = config;
+      if (to === "stdout") return (info) => this.options.onOutput?.(format(info));
+      if (to === "stderr") return (info) => void process.stderr.write(format(info));
+      return (info) => appendFileSync(to.file, format(info), "latin1");
+    });
+  }
+
+  private tcpListener(config: ListenerConfig): (socket: net.Socket, thread: Thread) => void {
+    const tcp = config.tcp!;
+    const slots = tcp.plugins.map((plugin) => this.load(plugin));
+    const logs = this.accessLogs(tcp.accessLogs);
+    return (socket, thread) => {
+      const filters = slots.map((slot) => (): RootContext | "close" | "leave out" => {
+        const part = slot.plugin!.on(thread);
+        return part.usable() ?? (part.plugin.failurePolicy === "FAIL_OPEN" ? "leave out" : "close");
+      });
+      const connection = new TcpConnection(socket, {
+        clusters: this.clusters,
+        cluster: tcp.cluster,
+        filters,
+        accessLog: logs.map((log) => (info: StreamInfo) => log(info, thread)),
+        clock: this.clock,
+        newConnectionId: () => this.connections++,
+      });
+      this.tcp.add(connection);
+      socket.on("close", () => this.tcp.delete(connection));
+      this.guarded(() => connection.start());
+    };
+  }
+
+  private async listen({ listeners, admin }: BootstrapConfig): Promise<void> {
+    for (const [i, { server }] of this.servers.entries()) {
+      const { host, port, name } = listeners[i]!;
+      await listening(server, host, port, name);
+      if (this.over) return;
+    }
+    if (!admin) return;
+    const server = createAdmin({
+      statistics: this.statistics,
+      listeners: () => this.servers.map(({ name, server: s }) => ({ name, address: s.address() as net.AddressInfo })),
+      setWasmLogLevel: (level) => {
+        this.wasmLogLevel = level;
+      },
+      wasmLogLevel: () => this.wasmLogLevel,
+      quit: () => this.terminate(),
+    });
+    this.adminServer = server;
+    server.on("connection", (socket) => {
+      this.connections++;
+      this.sockets.add(socket);
+      socket.on("close", () => this.sockets.delete(socket));
+    });
+    await listening(server, admin.host, admin.port, "admin");
+  }
+
+  listeners(): { name: string; host: string; port: number }[] {
+    return this.servers.map(({ name, server }) => {
+      const { address, port } = server.address() as net.AddressInfo;
+      return { name, host: address, port };
+    });
+  }
+
+  admin(): { host: string; port: number } | undefined {
+    const address = this.adminServer?.address() as net.AddressInfo | null | undefined;
+    return address ? { host: address.address, port: address.port } : undefined;
+  }
+
+  terminate(): void {
+    if (this.over) return;
+    this.guarded(() => {
+      for (const manager of [...this.managers]) manager.shutDown();
+      for (const connection of [...this.tcp]) connection.close();
+      // envoy 1.40: the workers' plugins first, the last one first, then the main thread's.
+      for (const thread of [...this.workers, this.main]) {
+        for (const { plugin } of [...this.slots].reverse()) if (plugin) this.plugins.retire(plugin, thread);
+      }
+    });
+    this.stop(0);
+  }
+
+  kill(): void {
+    this.stop("SIGKILL");
+  }
+
+  private stop(how: number | string): void {
+    if (this.over) return;
+    this.over = true;
+    for (const watcher of this.watchers) watcher.close();
+    for (const stopTimer of [...this.timers]) stopTimer();
+    for (const { server } of this.servers) server.close();
+    this.adminServer?.close();
+    for (const socket of [...this.sockets]) socket.destroy();
+    this.clusters.close();
+    this.end(how);
+  }
+}
+
+function isCrash(error: unknown): error is EnvoyCrash {
+  return error instanceof Error && "signal" in error && "call" in error;
+}
+
+function isSystem(error: unknown): boolean {
+  return error instanceof Error && "syscall" in error;
+}
+
+function listening(server: net.Server, host: string, port: number, name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const reason = error.code === "EADDRINUSE" ? "Address already in use" : error.message;
+      reject(
+        Object.assign(new Error(`${name === "admin" ? "" : `error adding listener '${host}:${port}': `}cannot bind '${host}:${port}': ${reason}`), {
+          syscall: "bind",
+        }),
+      );
+    });
+    server.listen(port, host, () => resolve());
+  });
+}
+
+const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
+
+/** Finds out which protocol a client speaks by its first bytes. */
+function acceptHttp(socket: net.Socket, hcm: HcmConfig, manager: ConnectionManager): void {
+  const begin = (first: Buffer) => {
+    const isHttp2 =
+      hcm.codec === "HTTP2" || (hcm.codec === "AUTO" && first.subarray(0, PREFACE.length).equals(PREFACE.subarray(0, first.length)) && first.length >= 3);
+    if (isHttp2) {
+      manager.protocol = "HTTP/2";
+      manager.attach(serveHttp2(socket, first, manager));
+      return;
+    }
+    const options = { enableTrailers: hcm.enableTrailers, acceptHttp10: hcm.acceptHttp10, defaultHostForHttp10: hcm.defaultHostForHttp10 };
+    manager.attach(serveHttp1(socket, first, manager, options));
+  };
+  socket.once("data", (first: Buffer) => begin(first));
+  socket.once("end", () => socket.end());
+}
+
+function mapLocalReply(
+  { mappers, bodyFormat }: HcmConfig,
+  reply: { status: number; headers: import("../vm/headermap.js").HeaderMap; body: string },
+  info: StreamInfo,
+): { status: number; body: string } {
+  let { status, body } = reply;
+  info.responseCode = status;
+  let format = bodyFormat;
+  const mapper = mappers.find((candidate) => candidate.matches(info, status));
+  if (mapper) {
+    if (mapper.status !== undefined) {
+      status = mapper.status;
+      info.responseCode = status;
+      reply.headers.assign(":status", String(status));
+    }
+    if (mapper.body !== undefined) body = mapper.body;
+    if (mapper.format) format = { format: mapper.format, contentType: mapper.contentType ?? "text/plain" };
+  }
+  if (!format) return { status, body };
+  body = format.format(info, body);
+  reply.headers.assign("content-length", String(Buffer.byteLength(body)));
+  reply.headers.assign("content-type", format.contentType);
+  return { status, body };
+}

@@ -1,0 +1,314 @@
+// A client's HTTP/1 connection.
+import { STATUS_CODES } from "node:http";
+import type net from "node:net";
+import { Bytes } from "../vm/bytes.js";
+import { HeaderMap } from "../vm/headermap.js";
+import type { Protocol, RequestDecoder, ResponseEncoder, ServerCallbacks, ServerConnection } from "./codec.js";
+import { type Framing, framingOf, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
+import { MessageWriter } from "./http1-writer.js";
+
+export interface Http1Options {
+  enableTrailers: boolean;
+  acceptHttp10: boolean;
+  defaultHostForHttp10?: string | undefined;
+}
+
+/** envoy 1.40: delayed_close_timeout. */
+const DELAYED_CLOSE_MS = 1000;
+
+/** What a read can bring at most: after such a one there may be more at once. */
+const FULL_READ = 64 * 1024;
+
+export function serveHttp1(socket: net.Socket, first: Buffer, callbacks: ServerCallbacks, options: Http1Options): ServerConnection {
+  const connection = new Connection(socket, callbacks, options);
+  connection.start(first);
+  return connection;
+}
+
+interface Exchange {
+  decoder: RequestDecoder;
+  encoder: Encoder;
+  requestDone: boolean;
+  responseDone: boolean;
+}
+
+class Connection implements ServerConnection, MessageHandler {
+  protocol: Protocol = "HTTP/1.1";
+  readonly remoteAddress: string;
+  readonly localAddress: string;
+  private readonly parser = new MessageParser(this);
+  readonly writer: MessageWriter;
+  private exchange: Exchange | undefined;
+  private gathered: Buffer[] = [];
+  private scheduled = false;
+  private closed = false;
+  private closing = false;
+  private disabled = 0;
+  private keepAlive = true;
+  private ending: NodeJS.Timeout | undefined;
+
+  constructor(
+    readonly socket: net.Socket,
+    private readonly callbacks: ServerCallbacks,
+    private readonly options: Http1Options,
+  ) {
+    this.remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`;
+    this.localAddress = `${socket.localAddress}:${socket.localPort}`;
+    this.writer = new MessageWriter(socket, options.enableTrailers);
+  }
+
+  start(first: Buffer): void {
+    const { socket } = this;
+    socket.setNoDelay(true);
+    socket.on("data", (data: Buffer) => this.onRead(data));
+    socket.on("end", () => this.onPeerClose());
+    socket.on("error", () => this.onPeerClose());
+    socket.on("close", () => this.onPeerClose());
+    if (first.length > 0) this.onRead(first);
+  }
+
+  /** envoy 1.40 reads until there is nothing more: reads of one turn belong together. */
+  private onRead(data: Buffer): void {
+    if (this.closed || this.closing) return;
+    this.gathered.push(data);
+    if (this.scheduled) return;
+    if (data.length < FULL_READ) {
+      this.dispatch();
+      return;
+    }
+    this.scheduled = true;
+    setImmediate(() => {
+      this.scheduled = false;
+      this.dispatch();
+    });
+  }
+
+  private dispatch(): void {
+    if (this.closed || this.gathered.length === 0) return;
+    const data = this.gathered.length === 1 ? this.gathered[0]! : Buffer.concat(this.gathered);
+    this.gathered = [];
+    this.parse(() => this.parser.push(data));
+  }
+
+  private parse(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof ParseError)) throw error;
+      this.parser.stop();
+      const encoder = this.exchange?.encoder ?? new Encoder(this, "GET");
+      this.keepAlive = false;
+      if (!this.exchange) {
+        const decoder = this.callbacks.newStream(encoder);
+        this.exchange = { decoder, encoder, requestDone: false, responseDone: false };
+      }
+      this.callbacks.onProtocolError?.(encoder, error.details, error.status);
+    }
+    if (this.parser.waiting > 0 && this.exchange?.requestDone && !this.closed) this.socket.pause();
+  }
+
+  // What the parser finds.
+
+  onHead(startLine: string, names: string[], values: string[]): Framing | ParseError {
+    const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP\/1\.([01])$/.exec(startLine);
+    if (!match) return new ParseError("http1.codec_error");
+    const [, method = "", target = "", minor] = match;
+    this.protocol = minor === "0" ? "HTTP/1.0" : "HTTP/1.1";
+    const headers = new HeaderMap("request");
+    const isUpgrade = names.some((name, i) => name === "connection" && /upgrade/i.test(values[i]!)) && names.includes("upgrade");
+    const framing = isUpgrade ? ({ kind: "tunnel" } as const) : framingOf(names, values, { kind: "none" });
+    if (framing instanceof ParseError) return framing;
+    for (let i = 0; i < names.length; i++) headers.add(names[i]!, values[i]!);
+    if (this.protocol === "HTTP/1.0" && !headers.has(":authority") && this.options.defaultHostForHttp10)
+      headers.add(":authority", this.options.defaultHostForHttp10);
+    const absolute = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/i.exec(target);
+    if (absolute) {
+      headers.assign(":authority", absolute[2]!);
+      headers.add(":path", absolute[3] === "" ? "/" : absolute[3]!.startsWith("/") ? absolute[3]! : `/${absolute[3]}`);
+      headers.add(":method", method);
+      headers.add(":scheme", absolute[1]!.toLowerCase());
+    } else if (method === "CONNECT") {
+      headers.assign(":authority", target);
+      headers.add(":method", method);
+    } else {
+      headers.add(":path", target);
+      headers.add(":method", method);
+    }
+    const connection = headers.get("connection") ?? "";
+    this.keepAlive = this.protocol === "HTTP/1.1" ? !/(^|,)\s*close\s*(,|$)/i.test(connection) : /(^|,)\s*keep-alive\s*(,|$)/i.test(connection);
+    const encoder = new Encoder(this, method);
+    const exchange: Exchange = { decoder: this.callbacks.newStream(encoder), encoder, requestDone: false, responseDone: false };
+    this.exchange = exchange;
+    const endStream = framing.kind === "none" || (framing.kind === "length" && framing.size === 0);
+    if (endStream) exchange.requestDone = true;
+    this.parser.pause();
+    exchange.decoder.onHeaders(headers, endStream);
+    // envoy 1.40: of an upgraded connection the request's data begins with an empty piece.
+    if (isUpgrade && !exchange.responseDone) exchange.decoder.onData(new Bytes(), false);
+    return framing;
+  }
+
+  onData(data: Bytes): void {
+    const { exchange } = this;
+    if (exchange && !exchange.responseDone) exchange.decoder.onData(data, false);
+  }
+
+  onComplete(trailers: [string, string][] | undefined): void {
+    const { exchange } = this;
+    if (!exchange) return;
+    if (exchange.requestDone) {
+      // A request without a body was complete with its headers.
+      if (exchange.responseDone) this.next();
+      return;
+    }
+    exchange.requestDone = true;
+    if (exchange.responseDone) {
+      this.next();
+      return;
+    }
+    if (trailers && this.options.enableTrailers) exchange.decoder.onTrailers(HeaderMap.of("request-trailers", trailers));
+    else exchange.decoder.onData(new Bytes(), true);
+  }
+
+  // What the response's encoder finds.
+
+  get willClose(): boolean {
+    return !this.keepAlive;
+  }
+
+  onResponseDone(encoder: Encoder, closes: boolean): void {
+    const { exchange } = this;
+    if (exchange?.encoder !== encoder) return;
+    exchange.responseDone = true;
+    if (!exchange.requestDone || closes || !this.keepAlive) {
+      this.exchange = undefined;
+      this.parser.stop();
+      this.closeDelayed();
+      return;
+    }
+    this.next();
+  }
+
+  /** On to the next request of a connection that is kept. */
+  private next(): void {
+    this.exchange = undefined;
+    if (this.closed || this.closing) return;
+    if (this.disabled === 0) this.socket.resume();
+    // Not inside the call that ended the response: what is behind it runs first.
+    process.nextTick(() => {
+      if (!this.closed && !this.closing && !this.exchange) this.parse(() => this.parser.resume());
+    });
+  }
+
+  onReset(encoder: Encoder): void {
+    if (this.exchange?.encoder !== encoder) return;
+    this.exchange = undefined;
+    this.parser.stop();
+    this.closeDelayed();
+  }
+
+  readDisable(disable: boolean): void {
+    this.disabled += disable ? 1 : -1;
+    if (this.disabled > 0) this.socket.pause();
+    else this.socket.resume();
+  }
+
+  /** envoy 1.40: what is written is flushed; the connection ends when the peer does, or a second later. */
+  private closeDelayed(): void {
+    if (this.closed || this.closing) return;
+    this.closing = true;
+    this.writer.flush();
+    this.socket.resume();
+    this.ending = setTimeout(() => {
+      this.socket.end();
+      this.socket.destroySoon();
+      this.onPeerClose();
+    }, DELAYED_CLOSE_MS);
+  }
+
+  close(flush: boolean): void {
+    if (this.closed) return;
+    this.writer.flush();
+    if (flush) this.socket.destroySoon();
+    else this.socket.destroy();
+    this.onPeerClose();
+  }
+
+  private onPeerClose(): void {
+    if (this.closed) return;
+    this.closed = true;
+    clearTimeout(this.ending);
+    const { exchange } = this;
+    this.exchange = undefined;
+    this.parser.stop();
+    this.socket.destroy();
+    if (exchange && !exchange.responseDone) exchange.decoder.onReset("ConnectionTermination");
+    this.callbacks.onClose();
+  }
+}
+
+class Encoder implements ResponseEncoder {
+  private done = false;
+  private closes = false;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly method: string,
+  ) {}
+
+  encode1xx(headers: HeaderMap): void {
+    const status = Number(headers.get(":status"));
+    this.connection.writer.head(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\n`, headers, "none");
+    this.connection.writer.flush();
+  }
+
+  encodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    if (this.done) return;
+    const { connection } = this;
+    const text = headers.get(":status") ?? "";
+    const status = Number(text);
+    const isHead = this.method === "HEAD";
+    const bodiless = status < 200 || status === 204 || status === 304;
+    if (connection.protocol === "HTTP/1.0" || (connection.willClose && !headers.has("connection"))) {
+      if (connection.willClose) headers.assign("connection", "close");
+    }
+    const framing = bodiless ? "none" : endStream && !isHead ? "zero" : connection.protocol === "HTTP/1.0" ? "none" : "chunked";
+    this.closes = /(^|,)\s*close\s*(,|$)/i.test(headers.get("connection") ?? "");
+    connection.writer.head(
+      `${connection.protocol === "HTTP/1.0" ? "HTTP/1.0" : "HTTP/1.1"} ${text} ${STATUS_CODES[status] ?? "Unknown"}\r\n`,
+      headers,
+      framing,
+    );
+    if (endStream) this.end();
+  }
+
+  encodeData(data: Bytes, endStream: boolean): void {
+    if (this.done) return;
+    // A response to HEAD has no body, whatever its headers say.
+    if (this.method === "HEAD") data.clear();
+    else this.connection.writer.data(data, endStream);
+    if (endStream) this.end();
+  }
+
+  encodeTrailers(trailers: HeaderMap): void {
+    if (this.done) return;
+    this.connection.writer.trailers(trailers);
+    this.end();
+  }
+
+  private end(): void {
+    this.done = true;
+    this.connection.writer.flush();
+    this.connection.onResponseDone(this, this.closes);
+  }
+
+  reset(): void {
+    if (this.done) return;
+    this.done = true;
+    this.connection.onReset(this);
+  }
+
+  readDisable(disable: boolean): void {
+    if (!this.done) this.connection.readDisable(disable);
+  }
+}

@@ -1,0 +1,403 @@
+// Envoy's route table: virtual hosts by domain, routes in order, and what a route does to a request and its answer.
+import type { HeaderMap } from "../vm/headermap.js";
+import type { Json, StreamInfo } from "../vm/stream-info.js";
+import { compileFormat } from "./access-log.js";
+import { readMetadata } from "./config/cluster.js";
+import { ConfigError, Fields } from "./config/fields.js";
+import type { StreamRoute } from "./connection-manager.js";
+import { type HeaderMatch, readHeaderMatch, readStringMatch, type StringMatch, wholeRegex } from "./matchers.js";
+
+/** What routing may look at beside the headers. */
+interface Facts {
+  info: StreamInfo;
+}
+
+type Match = (headers: HeaderMap, facts: Facts) => boolean;
+type HeaderEdit = (headers: HeaderMap, info: StreamInfo) => void;
+
+/** A configured route, before it meets a request. */
+interface RouteConfig {
+  match: Match;
+  bind(headers: HeaderMap, info: StreamInfo): StreamRoute;
+}
+
+interface VirtualHost {
+  domains: string[];
+  routes: RouteConfig[];
+}
+
+export type RouteTable = (headers: HeaderMap, info: StreamInfo) => StreamRoute | undefined;
+
+/** What a route inherits from its virtual host and table. */
+interface Inherited {
+  virtualHostName: string;
+  virtualHostMetadata: Record<string, Json> | undefined;
+  requestEdits: HeaderEdit[];
+  responseEdits: HeaderEdit[];
+  perFilter: Map<string, boolean>;
+  bufferLimit: number | undefined;
+  clusterMetadata(name: string): Record<string, Json> | undefined;
+}
+
+const APPEND = ["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS"] as const;
+
+/** `…headers_to_add` and `…headers_to_remove`. */
+function readEdits(fields: Fields, direction: "request" | "response"): HeaderEdit[] {
+  const edits: HeaderEdit[] = [];
+  for (const entry of fields.list(`${direction}_headers_to_add`)) {
+    const header = entry.message("header");
+    if (!header) return entry.fail("header", "is missing");
+    const key = header.required("key").toLowerCase();
+    const value = compileFormat(header.string("value") ?? "", header.path);
+    header.done();
+    const append = entry.bool("append");
+    const action = append === undefined ? entry.choice("append_action", APPEND, "APPEND_IF_EXISTS_OR_ADD") : append ? APPEND[0] : APPEND[2];
+    const keepEmpty = entry.bool("keep_empty_value") ?? false;
+    entry.done();
+    edits.push((headers, info) => {
+      const text = value(info);
+      if (text === "" && !keepEmpty) return;
+      const present = headers.has(key);
+      if (action === "ADD_IF_ABSENT" && present) return;
+      if (action === "OVERWRITE_IF_EXISTS" && !present) return;
+      if (action === "APPEND_IF_EXISTS_OR_ADD" || action === "ADD_IF_ABSENT") headers.add(key, text);
+      else headers.replace(key, text);
+    });
+  }
+  for (const name of fields.strings(`${direction}_headers_to_remove`)) edits.push((headers) => headers.remove(name.toLowerCase()));
+  return edits;
+}
+
+function readPerFilter(fields: Fields): Map<string, boolean> {
+  const disabled = new Map<string, boolean>();
+  for (const [name, json] of fields.map("typed_per_filter_config")) {
+    const config = Fields.of(json, `${fields.path}.typed_per_filter_config.${name}`);
+    if (config.type === "envoy.config.route.v3.FilterConfig") {
+      disabled.set(name, config.bool("disabled") ?? false);
+      config.message("config")?.done();
+      config.accept("is_optional").done();
+    } else if (config.type === "envoy.extensions.filters.http.wasm.v3.Wasm") {
+      const reason = `The filter ${name} doesn't support virtual host or route specific configurations`;
+      throw new ConfigError(`${config.path}: ${reason}`, reason);
+    } else throw new ConfigError(`${config.path}: the node engine does not support ${config.type}`);
+  }
+  return disabled;
+}
+
+export function readRouteTable(fields: Fields, clusterMetadata: (name: string) => Record<string, Json> | undefined): RouteTable {
+  const requestEdits = readEdits(fields, "request");
+  const responseEdits = readEdits(fields, "response");
+  const perFilter = readPerFilter(fields);
+  const hosts = fields.list("virtual_hosts").map((host): VirtualHost => {
+    const metadata = readMetadata(host.message("metadata"));
+    const inherited: Inherited = {
+      virtualHostName: host.required("name"),
+      virtualHostMetadata: metadata,
+      requestEdits: [...readEdits(host, "request"), ...requestEdits],
+      responseEdits: [...readEdits(host, "response"), ...responseEdits],
+      perFilter: new Map([...perFilter, ...readPerFilter(host)]),
+      bufferLimit: host.number("request_body_buffer_limit") ?? host.number("per_request_buffer_limit_bytes"),
+      clusterMetadata,
+    };
+    const domains = host.strings("domains").map((domain) => domain.toLowerCase());
+    const routes = host.list("routes").map((route) => readRoute(route, inherited));
+    host.done();
+    return { domains, routes };
+  });
+  fields.accept("name", "validate_clusters", "ignore_port_in_host_matching").done();
+  return (headers, info) => {
+    const host = findHost(hosts, (headers.get(":authority") ?? "").toLowerCase());
+    // envoy 1.40: without a path, or the scheme it came by, nothing matches.
+    if (!host || !headers.has(":path") || !headers.has("x-forwarded-proto")) return undefined;
+    return host.routes.find((route) => route.match(headers, { info }))?.bind(headers, info);
+  };
+}
+
+/** envoy 1.40: exact, then the longest suffix, then the longest prefix, then "*". */
+function findHost(hosts: VirtualHost[], authority: string): VirtualHost | undefined {
+  let best: { host: VirtualHost; rank: number } | undefined;
+  for (const host of hosts) {
+    for (const domain of host.domains) {
+      let rank = -1;
+      if (domain === authority) rank = 1e9;
+      else if (domain === "*") rank = 0;
+      else if (domain.startsWith("*") && authority.endsWith(domain.slice(1)) && authority.length >= domain.length) rank = 1e6 + domain.length;
+      else if (domain.endsWith("*") && authority.startsWith(domain.slice(0, -1)) && authority.length >= domain.length) rank = 1e3 + domain.length;
+      if (rank >= 0 && (!best || rank > best.rank)) best = { host, rank };
+    }
+  }
+  return best?.host;
+}
+
+function readMatch(fields: Fields): { match: Match; path: { kind: "prefix" | "other"; prefix: string } } {
+  const sensitive = fields.bool("case_sensitive") ?? true;
+  const fold = (text: string) => (sensitive ? text : text.toLowerCase());
+  const withoutQuery = (path: string) => path.split(/[?#]/, 1)[0]!;
+  const prefix = fields.string("prefix");
+  const path = fields.string("path");
+  const separated = fields.string("path_separated_prefix");
+  const regex = fields.message("safe_regex");
+  let onPath: StringMatch;
+  if (prefix !== undefined) onPath = (value) => fold(value).startsWith(fold(prefix));
+  else if (path !== undefined) onPath = (value) => fold(withoutQuery(value)) === fold(path);
+  else if (separated !== undefined)
+    onPath = (value) => {
+      const only = fold(withoutQuery(value));
+      return only === fold(separated) || only.startsWith(`${fold(separated)}/`);
+    };
+  else if (regex) {
+    const pattern = wholeRegex(regex);
+    onPath = (value) => pattern.test(withoutQuery(value));
+  } else return fields.fail("prefix", "is missing (prefix, path, path_separated_prefix or safe_regex)");
+  const headerMatches: HeaderMatch[] = fields.list("headers").map(readHeaderMatch);
+  const queries = fields.list("query_parameters").map(readQueryMatch);
+  const states = fields.list("filter_state").map((state) => {
+    const key = state.required("key");
+    const string = state.message("string_match");
+    if (!string) return state.fail("string_match", "is missing");
+    const test = readStringMatch(string);
+    state.done();
+    return (info: StreamInfo) => {
+      const object = info.filterState.get(key);
+      return object !== undefined && test(object.value);
+    };
+  });
+  const fraction = readFraction(fields.message("runtime_fraction"));
+  const grpc = fields.message("grpc");
+  grpc?.done();
+  fields.done();
+  const match: Match = (headers, { info }) =>
+    onPath(headers.get(":path")!) &&
+    (!grpc || /^application\/grpc($|\+)/.test(headers.get("content-type") ?? "")) &&
+    headerMatches.every((test) => test(headers)) &&
+    queries.every((test) => test(headers.get(":path")!)) &&
+    states.every((test) => test(info)) &&
+    (fraction === undefined || Math.random() < fraction);
+  return { match, path: { kind: prefix === undefined && separated === undefined ? "other" : "prefix", prefix: prefix ?? separated ?? path ?? "" } };
+}
+
+function readQueryMatch(fields: Fields): StringMatch {
+  const name = fields.required("name");
+  const string = fields.message("string_match");
+  const present = fields.bool("present_match");
+  fields.done();
+  const test = string ? readStringMatch(string) : undefined;
+  return (path) => {
+    const value = new URLSearchParams(path.split("?").slice(1).join("?")).get(name);
+    if (value === null) return present === false;
+    return test ? test(value) : present !== false;
+  };
+}
+
+function readFraction(fields: Fields | undefined): number | undefined {
+  if (!fields) return undefined;
+  const value = fields.message("default_value");
+  fields.accept("runtime_key").done();
+  const numerator = value?.number("numerator") ?? 0;
+  const denominator = { HUNDRED: 100, TEN_THOUSAND: 10_000, MILLION: 1_000_000 }[
+    value?.choice("denominator", ["HUNDRED", "TEN_THOUSAND", "MILLION"], "HUNDRED") ?? "HUNDRED"
+  ];
+  value?.done();
+  return numerator / denominator;
+}
+
+function readRoute(fields: Fields, inherited: Inherited): RouteConfig {
+  const matchFields = fields.message("match");
+  if (!matchFields) return fields.fail("match", "is missing");
+  const { match, path } = readMatch(matchFields);
+  const routeName = fields.string("name") ?? "";
+  const metadata = readMetadata(fields.message("metadata"));
+  const requestEdits = [...readEdits(fields, "request"), ...inherited.requestEdits];
+  const responseEdits = [...readEdits(fields, "response"), ...inherited.responseEdits];
+  const perFilter = new Map([...inherited.perFilter, ...readPerFilter(fields)]);
+  const requestBufferLimit = fields.number("request_body_buffer_limit") ?? fields.number("per_request_buffer_limit_bytes") ?? inherited.bufferLimit;
+  const action = readAction(fields, path);
+  fields.accept("decorator", "stat_prefix").done();
+  return {
+    match,
+    bind(headers, info) {
+      const clusterName = action.clusterName?.(headers) ?? "";
+      return {
+        facts: {
+          routeName,
+          virtualHostName: inherited.virtualHostName,
+          clusterName,
+          ...(metadata ? { routeMetadata: metadata } : {}),
+          ...(inherited.virtualHostMetadata ? { virtualHostMetadata: inherited.virtualHostMetadata } : {}),
+          ...withClusterMetadata(inherited.clusterMetadata(clusterName)),
+        },
+        filterDisabled: (name) => perFilter.get(name),
+        requestBufferLimit,
+        clusterName: () => clusterName,
+        clusterNotFoundStatus: action.clusterNotFoundStatus,
+        timeoutMs: action.timeoutMs,
+        idleTimeoutMs: action.idleTimeoutMs,
+        directResponse: action.directResponse,
+        redirect: action.redirect,
+        metadataMatch: action.metadataMatch,
+        hash: (map) => action.hash?.(map),
+        finalizeRequestHeaders(map) {
+          for (const edit of requestEdits) edit(map, info);
+          action.rewrite?.(map);
+        },
+        finalizeResponseHeaders(map) {
+          for (const edit of responseEdits) edit(map, info);
+        },
+      };
+    },
+  };
+}
+
+function withClusterMetadata(metadata: Record<string, Json> | undefined) {
+  return metadata ? { clusterMetadata: metadata } : {};
+}
+
+interface Action {
+  clusterName?: (headers: HeaderMap) => string;
+  clusterNotFoundStatus: number;
+  timeoutMs: number;
+  idleTimeoutMs?: number | undefined;
+  directResponse?: { status: number; body: string } | undefined;
+  redirect?: (headers: HeaderMap) => { status: number; location: string };
+  metadataMatch?: Record<string, Json> | undefined;
+  hash?: (headers: HeaderMap) => string | undefined;
+  rewrite?: (headers: HeaderMap) => void;
+}
+
+type PathMatch = { kind: "prefix" | "other"; prefix: string };
+
+function readAction(fields: Fields, path: PathMatch): Action {
+  const none = { clusterNotFoundStatus: 503, timeoutMs: 0 };
+  const direct = fields.message("direct_response");
+  if (direct) {
+    const body = direct.message("body");
+    const text = body?.string("inline_string") ?? Buffer.from(body?.string("inline_bytes") ?? "", "base64").toString("latin1");
+    body?.done();
+    const status = direct.number("status") ?? direct.fail("status", "is missing");
+    direct.done();
+    return { ...none, directResponse: { status, body: Buffer.from(text, "utf8").toString("latin1") } };
+  }
+  const redirect = fields.message("redirect");
+  if (redirect) return { ...none, redirect: readRedirect(redirect, path) };
+  const route = fields.message("route");
+  if (!route) return fields.fail("route", "is missing (route, redirect or direct_response)");
+  const rewrite = readRewrite(route, path);
+  const action: Action = {
+    clusterName: readCluster(route),
+    clusterNotFoundStatus: { SERVICE_UNAVAILABLE: 503, NOT_FOUND: 404, INTERNAL_SERVER_ERROR: 500 }[
+      route.choice("cluster_not_found_response_code", ["SERVICE_UNAVAILABLE", "NOT_FOUND", "INTERNAL_SERVER_ERROR"], "SERVICE_UNAVAILABLE")
+    ],
+    timeoutMs: route.duration("timeout") ?? 15_000,
+    idleTimeoutMs: route.duration("idle_timeout"),
+    metadataMatch: readMetadata(route.message("metadata_match"))?.["envoy.lb"] as Record<string, Json> | undefined,
+    hash: readHash(route),
+    ...(rewrite ? { rewrite } : {}),
+  };
+  route.done();
+  return action;
+}
+
+function readCluster(route: Fields): (headers: HeaderMap) => string {
+  const cluster = route.string("cluster");
+  if (cluster !== undefined) return () => cluster;
+  const header = route.string("cluster_header")?.toLowerCase();
+  if (header !== undefined) return (headers) => headers.get(header) ?? "";
+  const weighted = route.message("weighted_clusters");
+  if (!weighted) return route.fail("cluster", "is missing (cluster, cluster_header or weighted_clusters)");
+  const randomHeader = weighted.string("header_name")?.toLowerCase();
+  const entries = weighted.list("clusters").map((entry) => {
+    const name = entry.string("name");
+    const fromHeader = entry.string("cluster_header")?.toLowerCase();
+    const weight = entry.number("weight") ?? 0;
+    entry.done();
+    return { weight, name: (headers: HeaderMap) => (fromHeader === undefined ? (name ?? "") : (headers.get(fromHeader) ?? "")) };
+  });
+  weighted.accept("total_weight").done();
+  const total = entries.reduce((sum, { weight }) => sum + weight, 0);
+  if (total === 0) return weighted.fail("clusters", "the weights add up to nothing");
+  return (headers) => {
+    const given = randomHeader === undefined ? undefined : headers.get(randomHeader);
+    let at = given !== undefined && /^\d+$/.test(given) ? Number(BigInt(given) % BigInt(total)) : Math.floor(Math.random() * total);
+    for (const { weight, name } of entries) {
+      if (at < weight) return name(headers);
+      at -= weight;
+    }
+    return entries[0]!.name(headers);
+  };
+}
+
+function readHash(route: Fields): (headers: HeaderMap) => string | undefined {
+  const policies = route.list("hash_policy").map((policy) => {
+    const header = policy.message("header");
+    const name = header?.required("header_name").toLowerCase();
+    header?.done();
+    // envoy 1.40: what a wasm filter sets has no hash.
+    policy.message("filter_state")?.accept("key").done();
+    policy.accept("terminal").done();
+    return name;
+  });
+  return (headers) => {
+    const found = policies.map((name) => (name === undefined ? undefined : headers.joined(name))).filter((value) => value !== undefined);
+    return found.length > 0 ? found.join("\0") : undefined;
+  };
+}
+
+/** A path with another beginning. */
+function replacePrefix(path: string, match: PathMatch, prefix: string): string {
+  return match.kind === "prefix" ? prefix + path.slice(match.prefix.length) : prefix + path.slice(path.split("?", 1)[0]!.length);
+}
+
+function readRewrite(route: Fields, match: PathMatch): ((headers: HeaderMap) => void) | undefined {
+  const prefix = route.string("prefix_rewrite");
+  const regex = route.message("regex_rewrite");
+  const hostLiteral = route.string("host_rewrite_literal");
+  const hostHeader = route.string("host_rewrite_header")?.toLowerCase();
+  const substitute = regex && readSubstitution(regex);
+  if (prefix === undefined && !substitute && hostLiteral === undefined && hostHeader === undefined) return undefined;
+  return (headers) => {
+    const path = headers.get(":path");
+    if (path !== undefined && (prefix !== undefined || substitute)) {
+      if (!headers.has("x-envoy-original-path")) headers.add("x-envoy-original-path", path);
+      headers.assign(":path", substitute ? substitute(path) : replacePrefix(path, match, prefix!));
+    }
+    const host = hostLiteral ?? (hostHeader === undefined ? undefined : headers.get(hostHeader));
+    if (host) headers.assign(":authority", host);
+  };
+}
+
+function readSubstitution(fields: Fields): (path: string) => string {
+  const pattern = fields.message("pattern");
+  const text = pattern?.required("regex") ?? fields.fail("pattern", "is missing");
+  pattern?.accept("google_re2").done();
+  const replacement = (fields.string("substitution") ?? "").replace(/\$/g, "$$$$").replace(/\\(\d)/g, "$$$1");
+  fields.done();
+  const regex = new RegExp(text, "g");
+  return (path) => {
+    const [only = "", ...query] = path.split("?");
+    return [only.replace(regex, replacement), ...query].join("?");
+  };
+}
+
+const REDIRECT_CODES = { MOVED_PERMANENTLY: 301, FOUND: 302, SEE_OTHER: 303, TEMPORARY_REDIRECT: 307, PERMANENT_REDIRECT: 308 } as const;
+
+function readRedirect(fields: Fields, match: PathMatch): (headers: HeaderMap) => { status: number; location: string } {
+  const status = REDIRECT_CODES[fields.choice("response_code", Object.keys(REDIRECT_CODES) as (keyof typeof REDIRECT_CODES)[], "MOVED_PERMANENTLY")];
+  const host = fields.string("host_redirect");
+  const port = fields.number("port_redirect");
+  const path = fields.string("path_redirect");
+  const prefix = fields.string("prefix_rewrite");
+  const https = fields.bool("https_redirect") ?? false;
+  const scheme = fields.string("scheme_redirect");
+  const strip = fields.bool("strip_query") ?? false;
+  fields.done();
+  return (headers) => {
+    const authority = host ?? headers.get(":authority") ?? "";
+    const name = port === undefined ? authority : `${authority.replace(/:\d+$/, "")}:${port}`;
+    const old = headers.get(":path") ?? "/";
+    const query = old.includes("?") && !strip ? old.slice(old.indexOf("?")) : "";
+    let target = strip ? old.split("?", 1)[0]! : old;
+    if (path !== undefined) target = path.includes("?") ? path : path + query;
+    else if (prefix !== undefined) target = replacePrefix(target, match, prefix);
+    return { status, location: `${scheme ?? (https ? "https" : "http")}://${name}${target}` };
+  };
+}

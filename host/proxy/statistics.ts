@@ -1,0 +1,110 @@
+// Statistics as Envoy's admin port shows them: those of wasm filters, and the usual few of listeners and clusters.
+import { type MetricStore, MetricType, type Stat } from "../vm/metrics.js";
+
+interface Line {
+  name: string;
+  type: "counter" | "gauge" | "histogram";
+  value: bigint;
+  samples: number[];
+}
+
+const TYPES = ["counter", "gauge", "histogram"] as const;
+
+const QUANTILES = [0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1];
+
+export class Statistics {
+  private readonly own = new Map<string, { type: "counter" | "gauge"; value: () => number }>();
+  private readonly counters = new Map<string, number>();
+
+  constructor(private readonly metrics: MetricStore) {}
+
+  /** Adds to a counter; it is there from the first time on. */
+  count(name: string, by = 1): void {
+    this.counters.set(name, (this.counters.get(name) ?? 0) + by);
+  }
+
+  /** A value that is asked for when somebody looks. */
+  watch(name: string, type: "counter" | "gauge", value: () => number): void {
+    this.own.set(name, { type, value });
+  }
+
+  private lines(filter: RegExp): Line[] {
+    const lines: Line[] = this.metrics.all().map(lineOf);
+    for (const [name, value] of this.counters) lines.push({ name, type: "counter", value: BigInt(value), samples: [] });
+    for (const [name, { type, value }] of this.own) lines.push({ name, type, value: BigInt(value()), samples: [] });
+    return lines.filter(({ name }) => filter.test(name));
+  }
+
+  /** envoy 1.40: counters and gauges sorted together (a gauge hides a counter of its name), then histograms. */
+  text(filter: RegExp, types: string): string {
+    const lines = this.lines(filter);
+    const simple = new Map<string, string>();
+    for (const line of lines.filter((l) => l.type !== "histogram")) {
+      if (types !== "all" && !types.startsWith(line.type)) continue;
+      if (line.type === "counter" && lines.some((other) => other.type === "gauge" && other.name === line.name)) continue;
+      simple.set(line.name, `${line.name}: ${line.value}\n`);
+    }
+    const histograms = lines.filter((line) => line.type === "histogram" && (types === "all" || types.startsWith("histogram")));
+    return [
+      ...[...simple].sort(byName).map(([, text]) => text),
+      ...histograms
+        .map((line): [string, string] => [line.name, histogramText(line)])
+        .sort(byName)
+        .map(([, text]) => text),
+    ].join("");
+  }
+
+  json(filter: RegExp): { name: string; value: number }[] {
+    return this.lines(filter)
+      .filter((line) => line.type !== "histogram")
+      .map(({ name, value }) => ({ name, value: Number(value) }));
+  }
+
+  prometheus(filter: RegExp): string {
+    const groups = new Map<string, Line[]>();
+    for (const line of this.lines(filter)) {
+      const name = prometheusName(line.name);
+      groups.set(name, [...(groups.get(name) ?? []), line]);
+    }
+    const parts: string[] = [];
+    for (const type of TYPES) {
+      for (const [name, lines] of [...groups].sort(byName)) {
+        for (const line of lines.filter((l) => l.type === type))
+          parts.push(`# TYPE ${name} ${type}\n${type === "histogram" ? buckets(name, line) : `${name}{} ${line.value}\n`}`);
+      }
+    }
+    return parts.length === 0 ? "" : `${parts.join("\n")}\n`;
+  }
+}
+
+const byName = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function lineOf(stat: Stat): Line {
+  return {
+    name: stat.name === "" ? "wasmcustom" : `wasmcustom.${stat.name}`,
+    type: stat.type === MetricType.Counter ? "counter" : stat.type === MetricType.Gauge ? "gauge" : "histogram",
+    value: stat.value,
+    samples: stat.samples,
+  };
+}
+
+/** envoy 1.40: names of wasm's own namespace go without it, all others get "envoy_". */
+function prometheusName(name: string): string {
+  const bare = name.startsWith("wasmcustom.") ? name.slice("wasmcustom.".length) : `envoy_${name}`;
+  return bare.replace(/[^a-zA-Z0-9_]/g, "_");
+}
+
+function histogramText({ name, samples }: Line): string {
+  if (samples.length === 0) return `${name}: No recorded values\n`;
+  const sorted = [...samples].sort((a, b) => a - b);
+  const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
+  return `${name}: ${QUANTILES.map((q) => `P${q * 100}(${at(q)},${at(q)})`).join(" ")}\n`;
+}
+
+const BUCKETS = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000];
+
+function buckets(name: string, { samples }: Line): string {
+  const sum = samples.reduce((total, sample) => total + sample, 0);
+  const lines = BUCKETS.map((limit) => `${name}_bucket{le="${limit}"} ${samples.filter((sample) => sample <= limit).length}`);
+  return `${[...lines, `${name}_bucket{le="+Inf"} ${samples.length}`, `${name}_sum{} ${sum}`, `${name}_count{} ${samples.length}`].join("\n")}\n`;
+}

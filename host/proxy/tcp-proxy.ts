@@ -1,0 +1,172 @@
+// TCP connections: the network filters of a listener, then a connection to a host of the cluster (envoy.filters.network.tcp_proxy).
+import net from "node:net";
+import { Bytes } from "../vm/bytes.js";
+import type { RootContext } from "../vm/root-context.js";
+import { type ConnectionInfo, StreamInfo } from "../vm/stream-info.js";
+import { CloseType, type ConnectionCallbacks, TcpContext } from "../vm/tcp-context.js";
+import type { ClusterManager } from "./clusters.js";
+
+export interface TcpOptions {
+  clusters: ClusterManager;
+  cluster: string;
+  /** The plugins of the network filters, first one first: a root to make a context on, or what its failure policy says. */
+  filters: (() => RootContext | "close" | "leave out")[];
+  accessLog: ((info: StreamInfo) => void)[];
+  clock: StreamInfo["clock"];
+  newConnectionId(): number;
+}
+
+export class TcpConnection {
+  private readonly info: StreamInfo;
+  private readonly contexts: TcpContext[] = [];
+  private upstream: net.Socket | undefined;
+  /** What came from the client and no filter has passed on. */
+  private readonly incoming = new Bytes();
+  private incomingEnded = false;
+  private readonly outgoing = new Bytes();
+  /** How far down the filters reading has come to a stop: the index of the filter that holds. */
+  private stoppedAt: number | undefined;
+  private over = false;
+  private connected = false;
+  private clientEnded = false;
+  private closedBy: number = CloseType.Remote;
+
+  constructor(
+    private readonly socket: net.Socket,
+    private readonly options: TcpOptions,
+  ) {
+    const connection: ConnectionInfo = {
+      id: options.newConnectionId(),
+      remoteAddress: `${socket.remoteAddress}:${socket.remotePort}`,
+      localAddress: `${socket.localAddress}:${socket.localPort}`,
+    };
+    this.info = new StreamInfo(options.clock, connection);
+  }
+
+  start(): void {
+    const { socket, options } = this;
+    socket.on("error", () => {});
+    const callbacks: ConnectionCallbacks = { info: this.info, continueReading: () => this.continueReading(), close: () => this.close() };
+    for (const filter of options.filters) {
+      const root = filter();
+      if (root === "close") {
+        socket.destroy();
+        return;
+      }
+      if (root !== "leave out") this.contexts.push(new TcpContext(root, callbacks));
+    }
+    socket.on("data", (data: Buffer) => {
+      this.info.bytesReceived += data.length;
+      this.incoming.append(data);
+      if (this.stoppedAt === undefined || this.connected) this.read(this.stoppedAt === -1 ? undefined : 0);
+    });
+    socket.on("end", () => {
+      this.clientEnded = true;
+      this.incomingEnded = true;
+      if (this.connected) this.read(0);
+    });
+    socket.on("close", () => this.end());
+    for (const context of this.contexts) {
+      if (!context.onNewConnection()) {
+        // envoy 1.40: nothing is read for a filter that holds the new connection.
+        this.stoppedAt = -1;
+        socket.pause();
+        break;
+      }
+    }
+    if (this.stoppedAt === undefined) this.connect();
+  }
+
+  private connect(): void {
+    const cluster = this.options.clusters.get(this.options.cluster);
+    const host = cluster?.pick({ headers: undefined, info: this.info, metadataMatch: undefined, hash: undefined });
+    this.info.upstreamCluster = this.options.cluster;
+    if (!host) {
+      this.info.flags.add(cluster ? "UH" : "NC");
+      this.close();
+      return;
+    }
+    this.connected = true;
+    const upstream = net.connect({ host: host.host, port: host.port, allowHalfOpen: true });
+    this.upstream = upstream;
+    upstream.on("error", () => {
+      this.info.flags.add("UF");
+      this.close();
+    });
+    upstream.on("connect", () => {
+      this.info.upstream.remoteAddress = `${upstream.remoteAddress}:${upstream.remotePort}`;
+      this.info.upstream.localAddress = `${upstream.localAddress}:${upstream.localPort}`;
+    });
+    upstream.on("data", (data: Buffer) => {
+      this.outgoing.append(data);
+      this.write(false);
+    });
+    upstream.on("end", () => this.write(true));
+    upstream.on("close", () => this.close());
+  }
+
+  /** Takes what has come through the filters from `first` on, and sends it to the host. */
+  private read(first: number | undefined): void {
+    if (this.over || first === undefined) return;
+    for (let i = first; i < this.contexts.length; i++) {
+      if (this.over) return;
+      if (!this.contexts[i]!.onDownstreamData(this.incoming, this.incomingEnded)) {
+        this.stoppedAt = i;
+        return;
+      }
+    }
+    this.stoppedAt = undefined;
+    this.forward();
+  }
+
+  private forward(): void {
+    const { upstream } = this;
+    if (!upstream || this.over) return;
+    for (const piece of this.incoming.parts()) upstream.write(piece);
+    this.incoming.clear();
+    if (this.incomingEnded) upstream.end();
+  }
+
+  private continueReading(): void {
+    const { stoppedAt } = this;
+    if (this.over || stoppedAt === undefined) return;
+    this.stoppedAt = undefined;
+    if (stoppedAt === -1) {
+      this.socket.resume();
+      this.connect();
+      return;
+    }
+    this.read(stoppedAt + 1);
+  }
+
+  private write(endStream: boolean): void {
+    if (this.over) return;
+    for (let i = this.contexts.length - 1; i >= 0; i--) {
+      if (!this.contexts[i]!.onUpstreamData(this.outgoing, endStream)) return;
+      if (this.over) return;
+    }
+    this.info.bytesSent += this.outgoing.length;
+    for (const piece of this.outgoing.parts()) this.socket.write(piece);
+    this.outgoing.clear();
+    if (endStream) {
+      if (this.clientEnded) this.closedBy = CloseType.Local;
+      this.socket.end();
+    }
+  }
+
+  close(): void {
+    if (this.over) return;
+    this.closedBy = CloseType.Local;
+    this.socket.destroySoon();
+    this.end();
+  }
+
+  private end(): void {
+    if (this.over) return;
+    this.over = true;
+    this.upstream?.destroy();
+    this.info.endMonotonic = this.info.clock.monotonic();
+    for (const context of this.contexts) context.onClose(this.closedBy);
+    for (const write of this.options.accessLog) write(this.info);
+  }
+}

@@ -1,0 +1,34 @@
+// Compares what was observed with what was recorded, and says where the two part.
+import type { Observation } from "./scenario.js";
+
+/** The first difference of each field, readable; empty where all is the same. */
+export function differences(recorded: Observation, observed: Observation): string[] {
+  const found: string[] = [];
+  if (recorded.started !== observed.started) found.push(`started: recorded ${recorded.started}, observed ${observed.started}`);
+  if ((recorded.exit ?? undefined) !== observed.exit) found.push(`exit: recorded ${recorded.exit}, observed ${observed.exit}`);
+  const log = firstLine(recorded.log, observed.log);
+  if (log) found.push(`log ${log}`);
+  for (const field of ["responses", "access_log", "upstream", "stats"] as const) {
+    const a = JSON.stringify(recorded[field]);
+    const b = JSON.stringify(observed[field]);
+    if (a !== b) found.push(`${field}:\n    recorded ${around(a ?? "nothing", b ?? "nothing")}\n    observed ${around(b ?? "nothing", a ?? "nothing")}`);
+  }
+  return found;
+}
+
+function firstLine(recorded: string[], observed: string[]): string | undefined {
+  for (let i = 0; i < Math.max(recorded.length, observed.length); i++) {
+    if (recorded[i] === observed[i]) continue;
+    const context = recorded.slice(Math.max(0, i - 2), i).map((line) => `    ${line}`);
+    return [`line ${i + 1}:`, ...context, `  - ${recorded[i] ?? "(end)"}`, `  + ${observed[i] ?? "(end)"}`].join("\n");
+  }
+  return undefined;
+}
+
+/** A text from a little before the place where it parts from the other. */
+function around(text: string, other: string): string {
+  let at = 0;
+  while (at < text.length && text[at] === other[at]) at++;
+  const start = Math.max(0, at - 60);
+  return `${start > 0 ? "…" : ""}${text.slice(start, at + 240)}`;
+}
