@@ -104,6 +104,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
   private encodeDone = false;
   private ended = false;
   private ending = 0;
+  private endedTwice = false;
   private stopIdle: (() => void) | undefined;
   private stopRequestTimer: (() => void) | undefined;
   private idleMs: number;
@@ -288,11 +289,14 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     if (this.cachedRoute === null) {
       const route = this.requestHeaders ? this.connection.options.matchRoute(this.requestHeaders, this.info) : undefined;
       this.cachedRoute = route;
+      delete this.info.upstreamCluster;
       if (route) {
         this.info.route = route.facts;
-        if (route.facts.clusterName) this.info.upstreamCluster = route.facts.clusterName;
         const cluster = this.connection.options.clusters.get(route.facts.clusterName);
-        if (cluster) this.info.upstream.endpoints = cluster.hosts.length;
+        if (cluster) {
+          this.info.upstreamCluster = cluster.name;
+          this.info.upstream.endpoints = cluster.hosts.length;
+        }
         if (route.idleTimeoutMs !== undefined) this.idleMs = route.idleTimeoutMs;
       }
     }
@@ -373,30 +377,30 @@ export class ActiveStream implements RequestDecoder, RouterStream {
 
   /** envoy 1.40: doEndStream. A filter that ends its stream while it is told of the end makes a real Envoy use what is gone. */
   private end(): void {
-    if (this.ended && this.ending === 0) throw new EnvoyCrash("SIGSEGV", `a second end of a stream that is over (${this.info.responseCodeDetails ?? "?"})`);
+    const again = this.ended;
+    if (again && this.ending === 0) throw new EnvoyCrash("SIGSEGV", `a second end of a stream that is over (${this.info.responseCodeDetails ?? "?"})`);
     if (this.ending > RECURSION) throw new EnvoyCrash("SIGSEGV", "a reply or close from on_log, on_done or on_delete: the stream ends again and again");
-    const nested = this.ended;
     this.ended = true;
     this.ending++;
     this.manager.gone = true;
     this.stopIdle?.();
     this.stopRequestTimer?.();
-    if (!nested && !this.encodeDone) this.encoder.reset("LocalReset");
+    if (!again && !this.encodeDone) this.encoder.reset("LocalReset");
     this.info.endMonotonic ??= this.info.clock.monotonic();
     this.manager.log();
     for (const write of this.connection.options.accessLog) write(this.info);
-    const wasDestroyed = this.manager.isDestroyed;
     this.manager.destroy();
     this.ending--;
     this.connection.streams.delete(this);
-    if (wasDestroyed)
-      throw new EnvoyCrash(
-        "SIGSEGV",
-        "a stream was ended twice in one callback (two replies, or a reply and a close, in the response phase; close_stream twice)",
-      );
-    if (!nested) this.connection.options.onStreamEnd?.(this.info);
+    if (again) this.endedTwice = true;
+    if (this.ending > 0) return;
+    if (this.endedTwice) throw new EnvoyCrash("SIGSEGV", TWICE);
+    this.connection.options.onStreamEnd?.(this.info);
   }
 }
+
+const TWICE =
+  "a stream that is ended twice: two replies, or a reply and a close, in one response-side callback; close_stream twice; a reply or close from on_log, on_done or on_delete";
 
 let lastDate = 0;
 let lastDateText = "";

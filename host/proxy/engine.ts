@@ -26,7 +26,6 @@ import { headerToMetadata } from "./header-to-metadata.js";
 import { createHttp1Pool } from "./http1-client.js";
 import { serveHttp1 } from "./http1-server.js";
 import { createHttp2Pool, serveHttp2 } from "./http2.js";
-import { passThrough } from "./pass-through.js";
 import { realClock, realScheduler, type Scheduler } from "./scheduler.js";
 import { Statistics } from "./statistics.js";
 import { TcpConnection } from "./tcp-proxy.js";
@@ -71,6 +70,13 @@ export function startEngine(options: EngineOptions): Engine {
   const engine = new Running(options);
   return engine;
 }
+
+/** envoy 1.40 says so where no overload manager limits connections. */
+const NO_LIMIT =
+  "There is no configured limit to the number of allowed active downstream connections. Configure a limit in `envoy.resource_monitors.global_downstream_max_connections` resource monitor.";
+
+/** envoy 1.40: stats_flush_interval. */
+const FLUSH_MS = 5000;
 
 /** A plugin of the configuration, which ECDS may replace. */
 interface Slot {
@@ -207,19 +213,31 @@ class Running implements Engine {
   }
 
   private setUp(config: BootstrapConfig): void {
+    this.log("main", "main", "warning", NO_LIMIT);
     const { node } = config;
     Object.assign(this.env.node, { ...node, encoded: encodeNode(node) });
     for (const cluster of config.clusters) this.addCluster(cluster);
     for (const listener of config.listeners) this.addListener(listener);
     for (const slot of this.slots) if (slot.plugin) this.plugins.startWorkers(slot.plugin);
-    this.statistics.watch("wasm.envoy.wasm.runtime.v8.active", "gauge", () => this.plugins.vmCount);
-    this.statistics.watch("wasm.wasm_vm_count", "gauge", () => this.plugins.vmCount);
+    this.statistics.watch("wasm.envoy.wasm.runtime.v8.active", "gauge", () => this.plugins.active);
+    this.statistics.watch("wasm.envoy.wasm.runtime.v8.created", "counter", () => this.plugins.created);
+    this.statistics.watch("wasm.wasm_vm_count", "gauge", () => this.plugins.active);
+    // Modules are read from files here.
+    for (const name of ["cache_hits", "cache_misses", "cache_negative_hits", "fetch_failures", "fetch_successes"])
+      this.statistics.watch(`wasm.remote_load_${name}`, "counter", () => 0);
+    this.statistics.watch("wasm.remote_load_cache_entries", "gauge", () => 0);
+    const flush = () => {
+      this.statistics.flush();
+      if (!this.over) this.env.setTimer(flush, FLUSH_MS);
+    };
+    this.env.setTimer(flush, FLUSH_MS);
   }
 
   private load(config: PluginConfig): Slot {
     const slot: Slot = { plugin: this.plugins.load(config), config };
     this.slots.push(slot);
     const { stats } = slot.plugin!;
+    this.statistics.watch(`wasm.${config.name}.vm_reload`, "counter", () => 0);
     for (const name of ["success", "backoff", "failure"] as const) this.statistics.watch(`wasm.${config.name}.vm_reload_${name}`, "counter", () => stats[name]);
     return slot;
   }
@@ -235,12 +253,7 @@ class Running implements Engine {
       hosts,
       pick,
       bufferLimit: config.bufferLimit,
-      filters: () =>
-        filters.map(
-          (slot): FilterFactory =>
-            (callbacks) =>
-              slot.plugin!.on(thread).filter(callbacks, true) ?? passThrough,
-        ),
+      filters: () => filters.map((slot) => slot.plugin!.on(thread).newStream(true)).filter((factory) => factory !== undefined),
       makePool: ({ host, port }) =>
         make({
           host,
@@ -268,8 +281,9 @@ class Running implements Engine {
   }
 
   private http(listener: ListenerConfig, hcm: HcmConfig): (socket: net.Socket, thread: Thread) => void {
-    const filters = hcm.filters.map((filter) => this.httpFilter(filter));
+    // envoy 1.40: access loggers are made before the filters.
     const logs = this.accessLogs(hcm.accessLogs);
+    const filters = hcm.filters.map((filter) => this.httpFilter(filter));
     const optionsOf = (thread: Thread): ManagerOptions => ({
       scheduler: this.scheduler,
       clusters: this.clusters,
@@ -304,12 +318,7 @@ class Running implements Engine {
     return {
       name,
       disabled,
-      factory(thread) {
-        const part = slot.plugin?.on(thread);
-        // Whether it is left out is decided here, before the stream's filters are made.
-        if (!part || (!part.usable() && part.plugin.failurePolicy === "FAIL_OPEN")) return undefined;
-        return (callbacks) => part.filter(callbacks) ?? passThrough;
-      },
+      factory: (thread) => slot.plugin?.on(thread).newStream(),
     };
   }
 

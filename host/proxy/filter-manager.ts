@@ -120,7 +120,12 @@ export class FilterManager {
       request: direction(this.request),
       response: direction(this.response),
       sendLocalReply: (reply) => this.sendLocalReply(reply),
-      resetStream: (details) => this.owner.resetStream(details),
+      resetStream: (details) => {
+        // envoy 1.40: no further filter sees a stream that was reset.
+        this.request.aborted = true;
+        if (this.response.calling) this.response.aborted = true;
+        this.owner.resetStream(details);
+      },
       clearRouteCache: () => this.owner.clearRouteCache(),
     };
   }

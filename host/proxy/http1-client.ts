@@ -155,7 +155,6 @@ class Connection implements MessageHandler, RequestEncoder {
   }
 
   private endRequest(): void {
-    this.writer.flush();
     this.requestDone = true;
     if (this.responseDone) this.release();
   }
@@ -270,6 +269,8 @@ class Connection implements MessageHandler, RequestEncoder {
     if (this.gone) return;
     this.dispatch();
     const { decoder } = this;
+    // envoy 1.40: the end of an upgraded connection comes with an empty piece before it.
+    if (this.tunnel && !this.responseDone) decoder?.onData(new Bytes(), false);
     const whole = this.parser.untilClose;
     if (whole) this.parser.end();
     this.decoder = undefined;

@@ -1,11 +1,10 @@
 // A client's HTTP/1 connection.
-import { STATUS_CODES } from "node:http";
 import type net from "node:net";
 import { Bytes } from "../vm/bytes.js";
 import { HeaderMap } from "../vm/headermap.js";
 import type { Protocol, RequestDecoder, ResponseEncoder, ServerCallbacks, ServerConnection } from "./codec.js";
 import { type Framing, framingOf, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
-import { MessageWriter } from "./http1-writer.js";
+import { MessageWriter, reasonPhrase } from "./http1-writer.js";
 
 export interface Http1Options {
   enableTrailers: boolean;
@@ -15,6 +14,9 @@ export interface Http1Options {
 
 /** envoy 1.40: delayed_close_timeout. */
 const DELAYED_CLOSE_MS = 1000;
+
+/** What is read of a stream that is held. */
+const READ_AHEAD = 1 << 20;
 
 /** What a read can bring at most: after such a one there may be more at once. */
 const FULL_READ = 64 * 1024;
@@ -71,6 +73,11 @@ class Connection implements ServerConnection, MessageHandler {
   private onRead(data: Buffer): void {
     if (this.closed || this.closing) return;
     this.gathered.push(data);
+    if (this.disabled > 0) {
+      // Reading goes on a little, for that is how the client's going is noticed.
+      if (this.gathered.reduce((sum, { length }) => sum + length, 0) > READ_AHEAD) this.socket.pause();
+      return;
+    }
     if (this.scheduled) return;
     if (data.length < FULL_READ) {
       this.dispatch();
@@ -84,7 +91,7 @@ class Connection implements ServerConnection, MessageHandler {
   }
 
   private dispatch(): void {
-    if (this.closed || this.gathered.length === 0) return;
+    if (this.closed || this.disabled > 0 || this.gathered.length === 0) return;
     const data = this.gathered.length === 1 ? this.gathered[0]! : Buffer.concat(this.gathered);
     this.gathered = [];
     this.parse(() => this.parser.push(data));
@@ -209,15 +216,15 @@ class Connection implements ServerConnection, MessageHandler {
 
   readDisable(disable: boolean): void {
     this.disabled += disable ? 1 : -1;
-    if (this.disabled > 0) this.socket.pause();
-    else this.socket.resume();
+    if (this.disabled > 0) return;
+    this.socket.resume();
+    this.dispatch();
   }
 
   /** envoy 1.40: what is written is flushed; the connection ends when the peer does, or a second later. */
   private closeDelayed(): void {
     if (this.closed || this.closing) return;
     this.closing = true;
-    this.writer.flush();
     this.socket.resume();
     this.ending = setTimeout(() => {
       this.socket.end();
@@ -258,8 +265,7 @@ class Encoder implements ResponseEncoder {
 
   encode1xx(headers: HeaderMap): void {
     const status = Number(headers.get(":status"));
-    this.connection.writer.head(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Unknown"}\r\n`, headers, "none");
-    this.connection.writer.flush();
+    this.connection.writer.head(`HTTP/1.1 ${status} ${reasonPhrase(status)}\r\n`, headers, "none");
   }
 
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
@@ -274,11 +280,7 @@ class Encoder implements ResponseEncoder {
     }
     const framing = bodiless ? "none" : endStream && !isHead ? "zero" : connection.protocol === "HTTP/1.0" ? "none" : "chunked";
     this.closes = /(^|,)\s*close\s*(,|$)/i.test(headers.get("connection") ?? "");
-    connection.writer.head(
-      `${connection.protocol === "HTTP/1.0" ? "HTTP/1.0" : "HTTP/1.1"} ${text} ${STATUS_CODES[status] ?? "Unknown"}\r\n`,
-      headers,
-      framing,
-    );
+    connection.writer.head(`${connection.protocol === "HTTP/1.0" ? "HTTP/1.0" : "HTTP/1.1"} ${text} ${reasonPhrase(status)}\r\n`, headers, framing);
     if (endStream) this.end();
   }
 
@@ -298,7 +300,6 @@ class Encoder implements ResponseEncoder {
 
   private end(): void {
     this.done = true;
-    this.connection.writer.flush();
     this.connection.onResponseDone(this, this.closes);
   }
 

@@ -1,13 +1,23 @@
 // Writes HTTP/1 messages byte for byte as envoy 1.40 does: lower-case names in map order, framing headers last.
+import { STATUS_CODES } from "node:http";
 import type net from "node:net";
 import type { Bytes } from "../vm/bytes.js";
 import type { HeaderMap } from "../vm/headermap.js";
 
-/** Small pieces of one turn leave in one write. */
-const GATHER = 8 * 1024;
+/** Envoy's names of statuses: fewer than Node's. */
+const UNNAMED = new Set([102, 103, 418, 451, 509]);
+
+/** envoy 1.40: what it has no name for is "Unknown". */
+export function reasonPhrase(status: number): string {
+  return UNNAMED.has(status) ? "Unknown" : (STATUS_CODES[status] ?? "Unknown");
+}
+
+/** Up to this size a body's piece is joined with what surrounds it. */
+const JOIN = 16 * 1024;
 
 export class MessageWriter {
   private text = "";
+  private pieces: (string | Uint8Array)[] = [];
   private scheduled = false;
   private chunked = false;
 
@@ -38,17 +48,16 @@ export class MessageWriter {
     const size = data.length;
     if (size > 0) {
       if (this.chunked) this.text += `${size.toString(16)}\r\n`;
-      if (size <= GATHER) this.text += Buffer.from(data.all()).toString("latin1");
+      if (size <= JOIN) this.text += Buffer.from(data.all()).toString("latin1");
       else {
-        this.flush();
-        for (const piece of data.parts()) this.socket.write(piece);
+        this.pieces.push(this.text, ...data.parts());
+        this.text = "";
       }
       if (this.chunked) this.text += "\r\n";
       data.clear();
     }
     if (endStream && this.chunked) this.text += "0\r\n\r\n";
-    if (endStream || this.text.length > GATHER) this.flush();
-    else this.schedule();
+    this.schedule();
   }
 
   trailers(trailers: HeaderMap): void {
@@ -57,17 +66,12 @@ export class MessageWriter {
       if (this.enableTrailers) for (const [name, value] of trailers.entries()) this.text += `${name}: ${value}\r\n`;
       this.text += "\r\n";
     }
-    this.flush();
+    this.schedule();
   }
 
-  /** Bytes as they are. */
-  raw(text: string): void {
-    this.text += text;
-    this.flush();
-  }
-
+  /** Everything of one turn of the event loop leaves together. */
   private schedule(): void {
-    if (this.scheduled || this.text === "") return;
+    if (this.scheduled || (this.text === "" && this.pieces.length === 0)) return;
     this.scheduled = true;
     process.nextTick(() => {
       this.scheduled = false;
@@ -76,9 +80,15 @@ export class MessageWriter {
   }
 
   flush(): void {
-    if (this.text === "") return;
-    const { text } = this;
+    const { socket, text, pieces } = this;
     this.text = "";
-    if (!this.socket.destroyed && this.socket.writable) this.socket.write(text, "latin1");
+    if (socket.destroyed || !socket.writable) return;
+    if (pieces.length > 0) {
+      this.pieces = [];
+      socket.cork();
+      for (const piece of pieces) if (piece.length > 0) socket.write(piece as string, "latin1");
+      if (text !== "") socket.write(text, "latin1");
+      socket.uncork();
+    } else if (text !== "") socket.write(text, "latin1");
   }
 }

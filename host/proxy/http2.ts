@@ -17,7 +17,7 @@ import type {
 } from "./codec.js";
 import { connectError, connectTo, type PoolOptions } from "./http1-client.js";
 
-const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM, NGHTTP2_CANCEL } = http2.constants;
+const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants;
 
 /** Headers that HTTP/2 does not know. */
 const CONNECTION_HEADERS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
@@ -87,7 +87,7 @@ class Writer implements MessageEncoder {
   constructor(protected readonly stream: http2.Http2Stream) {
     stream.on("wantTrailers", () => {
       if (this.trailers) (stream as http2.ServerHttp2Stream).sendTrailers(toObject(this.trailers));
-      else stream.close();
+      else (stream as http2.ServerHttp2Stream).sendTrailers({});
     });
   }
 
@@ -174,6 +174,10 @@ export function serveHttp2(socket: net.Socket, first: Buffer, callbacks: ServerC
     });
     decoder.onHeaders(toMap("request", raw), (flags & 1) !== 0);
   }) as never);
+  // Node's HTTP/2 takes what is left in the socket; it must not flow away before.
+  socket.removeAllListeners("data");
+  socket.removeAllListeners("end");
+  socket.pause();
   socket.unshift(first);
   server.emit("connection", socket);
   return connection;
@@ -257,7 +261,7 @@ class ClientRequest extends Writer {
 
   cancel(): void {
     this.done = true;
-    if (!this.stream.closed) this.stream.close(NGHTTP2_CANCEL);
+    if (!this.stream.closed) this.stream.close(NGHTTP2_INTERNAL_ERROR);
   }
 }
 
@@ -315,7 +319,9 @@ export function createHttp2Pool(options: PoolOptions): HostPool {
       return () => wishes.delete(wish);
     },
     close() {
-      session?.destroy();
+      // What was reset just now has to be told first.
+      const open = session;
+      setImmediate(() => open?.destroy());
     },
   };
 }

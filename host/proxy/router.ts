@@ -130,7 +130,10 @@ export class Router implements StreamFilter {
       onData: (data, end) => this.onUpstreamData(data, end),
       onTrailers: (map) => this.onUpstreamTrailers(map),
       onReset: (reason, details) => this.onUpstreamReset(reason, details),
-      onLocalReply: (reply) => stream.sendLocalReply(reply),
+      onLocalReply: (reply) => {
+        this.endUpstream();
+        stream.sendLocalReply(reply);
+      },
       onConnected: () => {},
       checkHeaders: (map) => this.checkHeaders(map),
     });
@@ -196,6 +199,7 @@ export class Router implements StreamFilter {
   // The response.
 
   private onUpstreamHeaders(headers: HeaderMap, endStream: boolean): void {
+    if (this.over) return;
     const { info } = this.stream;
     this.responseStarted = true;
     info.responseCode = Number(headers.get(":status"));
@@ -210,11 +214,13 @@ export class Router implements StreamFilter {
   }
 
   private onUpstreamData(data: Bytes, endStream: boolean): void {
+    if (this.over) return;
     if (endStream) this.onUpstreamComplete();
     this.stream.encodeData(data, endStream);
   }
 
   private onUpstreamTrailers(trailers: HeaderMap): void {
+    if (this.over) return;
     this.onUpstreamComplete();
     this.stream.encodeTrailers(trailers);
   }

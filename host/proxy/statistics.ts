@@ -28,6 +28,11 @@ export class Statistics {
     this.own.set(name, { type, value });
   }
 
+  /** Histograms show what was recorded until now. */
+  flush(): void {
+    for (const stat of this.metrics.all()) stat.merged = stat.samples.length;
+  }
+
   private lines(filter: RegExp): Line[] {
     const lines: Line[] = this.metrics.all().map(lineOf);
     for (const [name, value] of this.counters) lines.push({ name, type: "counter", value: BigInt(value), samples: [] });
@@ -61,20 +66,16 @@ export class Statistics {
   }
 
   prometheus(filter: RegExp): string {
-    const groups = new Map<string, Line[]>();
-    for (const line of this.lines(filter)) {
-      const name = prometheusName(line.name);
-      groups.set(name, [...(groups.get(name) ?? []), line]);
-    }
-    const parts: string[] = [];
-    for (const type of TYPES) {
-      for (const [name, lines] of [...groups].sort(byName)) {
-        for (const line of lines.filter((l) => l.type === type))
-          parts.push(`# TYPE ${name} ${type}\n${type === "histogram" ? buckets(name, line) : `${name}{} ${line.value}\n`}`);
-      }
-    }
-    return parts.length === 0 ? "" : `${parts.join("\n")}\n`;
+    const lines = this.lines(filter).sort((a, b) => byName([a.name, a], [b.name, b]));
+    return TYPES.flatMap((type) => lines.filter((line) => line.type === type))
+      .map(prometheusText)
+      .join("");
   }
+}
+
+function prometheusText(line: Line): string {
+  const name = prometheusName(line.name);
+  return `# TYPE ${name} ${line.type}\n${line.type === "histogram" ? buckets(name, line) : `${name}{} ${line.value}\n`}`;
 }
 
 const byName = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);
@@ -84,7 +85,7 @@ function lineOf(stat: Stat): Line {
     name: stat.name === "" ? "wasmcustom" : `wasmcustom.${stat.name}`,
     type: stat.type === MetricType.Counter ? "counter" : stat.type === MetricType.Gauge ? "gauge" : "histogram",
     value: stat.value,
-    samples: stat.samples,
+    samples: stat.samples.slice(0, stat.merged),
   };
 }
 

@@ -27,7 +27,6 @@ export class TcpConnection {
   /** How far down the filters reading has come to a stop: the index of the filter that holds. */
   private stoppedAt: number | undefined;
   private over = false;
-  private connected = false;
   private clientEnded = false;
   private closedBy: number = CloseType.Remote;
 
@@ -50,22 +49,29 @@ export class TcpConnection {
     for (const filter of options.filters) {
       const root = filter();
       if (root === "close") {
-        socket.destroy();
+        this.over = true;
+        socket.resetAndDestroy();
+        for (const write of options.accessLog) write(this.info);
         return;
       }
       if (root !== "leave out") this.contexts.push(new TcpContext(root, callbacks));
     }
+    const onRead = together(() => {
+      // envoy 1.40: what is held is counted again with each read.
+      this.info.bytesReceived += this.incoming.length;
+      if (this.stoppedAt !== -1) this.read(0);
+    });
     socket.on("data", (data: Buffer) => {
-      this.info.bytesReceived += data.length;
       this.incoming.append(data);
-      if (this.stoppedAt === undefined || this.connected) this.read(this.stoppedAt === -1 ? undefined : 0);
+      onRead();
     });
     socket.on("end", () => {
       this.clientEnded = true;
       this.incomingEnded = true;
-      if (this.connected) this.read(0);
+      onRead();
     });
-    socket.on("close", () => this.end());
+    // What was read before the end comes first.
+    socket.on("close", () => setImmediate(() => setImmediate(() => setImmediate(() => this.end()))));
     for (const context of this.contexts) {
       if (!context.onNewConnection()) {
         // envoy 1.40: nothing is read for a filter that holds the new connection.
@@ -86,7 +92,6 @@ export class TcpConnection {
       this.close();
       return;
     }
-    this.connected = true;
     const upstream = net.connect({ host: host.host, port: host.port, allowHalfOpen: true });
     this.upstream = upstream;
     upstream.on("error", () => {
@@ -97,17 +102,22 @@ export class TcpConnection {
       this.info.upstream.remoteAddress = `${upstream.remoteAddress}:${upstream.remotePort}`;
       this.info.upstream.localAddress = `${upstream.localAddress}:${upstream.localPort}`;
     });
+    let ended = false;
+    const onWrite = together(() => this.write(ended));
     upstream.on("data", (data: Buffer) => {
       this.outgoing.append(data);
-      this.write(false);
+      onWrite();
     });
-    upstream.on("end", () => this.write(true));
-    upstream.on("close", () => this.close());
+    upstream.on("end", () => {
+      ended = true;
+      onWrite();
+    });
+    upstream.on("close", () => setImmediate(() => setImmediate(() => this.close())));
   }
 
   /** Takes what has come through the filters from `first` on, and sends it to the host. */
-  private read(first: number | undefined): void {
-    if (this.over || first === undefined) return;
+  private read(first: number): void {
+    if (this.over) return;
     for (let i = first; i < this.contexts.length; i++) {
       if (this.over) return;
       if (!this.contexts[i]!.onDownstreamData(this.incoming, this.incomingEnded)) {
@@ -169,4 +179,20 @@ export class TcpConnection {
     for (const context of this.contexts) context.onClose(this.closedBy);
     for (const write of this.options.accessLog) write(this.info);
   }
+}
+
+/** envoy 1.40: what one turn of the event loop brings, and the end behind it, is one call. */
+function together(work: () => void): () => void {
+  let scheduled = false;
+  return () => {
+    if (scheduled) return;
+    scheduled = true;
+    // The end of what was read is only seen when it is read on: a turn later.
+    setImmediate(() =>
+      setImmediate(() => {
+        scheduled = false;
+        work();
+      }),
+    );
+  };
 }

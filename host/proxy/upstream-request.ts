@@ -44,7 +44,6 @@ export class UpstreamRequest implements ResponseDecoder {
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
     const pool = this.cluster.poolFor(this.host);
     const { info } = this;
-    if (!this.filters && !this.callbacks.checkHeaders(headers)) return;
     const begin = () => {
       if (this.filters) this.filters.decodeHeaders(headers, endStream);
       else this.passHeaders(headers, endStream);
@@ -114,7 +113,8 @@ export class UpstreamRequest implements ResponseDecoder {
   // Towards the host.
 
   private passHeaders(headers: HeaderMap, endStream: boolean): void {
-    if (this.filters && !this.callbacks.checkHeaders(headers)) return;
+    // envoy 1.40: looked at by the codec, when there is a connection.
+    if (!this.callbacks.checkHeaders(headers)) return;
     this.info.firstUpstreamSent = this.info.clock.monotonic();
     if (endStream) this.requestEnded = true;
     this.encoder!.encodeHeaders(headers, endStream);

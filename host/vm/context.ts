@@ -100,8 +100,8 @@ export abstract class Context {
   onRequestHeadersChanged(): void {}
 
   /** envoy 1.40: acts once the callback is through. Returns a status. */
-  continueStream(_type: number): number {
-    return 0;
+  continueStream(type: number): number {
+    return type === 3 ? 12 : 0;
   }
 
   closeStream(_type: number): number {

@@ -464,6 +464,13 @@ function byArity(vm: Vm, call: HostFunction, arity: number): (...args: number[])
   }
 }
 
+/** A wasm start section runs before there is a context: envoy 1.40 dies of any host call there. */
+export class StartSectionCall extends Error {
+  constructor(readonly call: string) {
+    super(`the module's start section calls ${call}`);
+  }
+}
+
 /** Refuses what a restricted phase does not allow, and writes the trace log. */
 function guarded(
   vm: Vm,
@@ -472,7 +479,10 @@ function guarded(
   call: (...args: never[]) => number | void,
 ): (...args: never[]) => number | void {
   return (...args) => {
-    if (vm.phase !== undefined && !(vm.phase === "start" ? start : malloc)) throw new Error("restricted_callback");
+    if (vm.phase !== undefined) {
+      if (vm.phase === "instantiate") throw new StartSectionCall(name);
+      if (!(vm.phase === "start" ? start : malloc)) throw new Error("restricted_callback");
+    }
     if (vm.env.wasmLogLevel > 0) return call(...args);
     vm.log("trace", `[vm->host] ${name}(${args.join(", ")})`);
     const result = call(...args);

@@ -8,8 +8,10 @@ export interface Stat {
   readonly name: string;
   /** Unsigned 64 bits. */
   value: bigint;
-  /** Of a histogram. */
+  /** Of a histogram: all that was recorded. */
   samples: number[];
+  /** How many of them are shown: envoy 1.40 merges them every five seconds. */
+  merged: number;
 }
 
 /** The statistics of one process, by type and name. */
@@ -19,7 +21,7 @@ export class MetricStore {
   stat(type: number, name: string): Stat {
     const key = `${type} ${name}`;
     let stat = this.stats.get(key);
-    if (!stat) this.stats.set(key, (stat = { type, name, value: 0n, samples: [] }));
+    if (!stat) this.stats.set(key, (stat = { type, name, value: 0n, samples: [], merged: 0 }));
     return stat;
   }
 

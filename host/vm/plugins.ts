@@ -3,6 +3,7 @@
 import { createHash } from "node:crypto";
 import type { Environment, Thread } from "./environment.js";
 import { FailedFilter } from "./failed-filter.js";
+import { StartSectionCall } from "./functions.js";
 import { HttpContext } from "./http-context.js";
 import { inspectModule, type LoadedModule } from "./load.js";
 import type { PluginConfig, VmConfig } from "./plugin.js";
@@ -61,11 +62,11 @@ export class ThreadPlugin {
     else this.stats.success++;
   }
 
-  /** The filter of a new HTTP stream; undefined where it is left out. */
-  filter(callbacks: StreamCallbacks, isUpstream = false): StreamFilter | undefined {
+  /** Makes the filter of a new HTTP stream; undefined where it is left out. */
+  newStream(isUpstream = false): ((callbacks: StreamCallbacks) => StreamFilter) | undefined {
     const root = this.usable();
-    if (root) return new HttpContext(root, callbacks, isUpstream);
-    return this.plugin.failurePolicy === "FAIL_OPEN" ? undefined : new FailedFilter(callbacks);
+    if (root) return (callbacks) => new HttpContext(root, callbacks, isUpstream);
+    return this.plugin.failurePolicy === "FAIL_OPEN" ? undefined : (callbacks) => new FailedFilter(callbacks);
   }
 }
 
@@ -100,9 +101,22 @@ export class Plugins {
     for (const thread of [main, ...workers]) this.states.set(thread, { vms: new Map(), roots: new Map() });
   }
 
+  /** VMs ever made. */
+  created = 0;
+
   /** VMs that live: one per key and thread, and the base ones. */
-  get vmCount(): number {
-    return this.bases.size + [...this.states.values()].reduce((count, { vms }) => count + [...vms.values()].filter((vm) => !vm.failed).length, 0);
+  get active(): number {
+    return this.bases.size + [...this.states.values()].reduce((count, { vms }) => count + vms.size, 0);
+  }
+
+  private startVm(module: LoadedModule, config: VmConfig, thread: Thread): Vm {
+    this.created++;
+    try {
+      return Vm.start(module, config, thread, this.env);
+    } catch (error) {
+      if (error instanceof StartSectionCall) this.env.crash("SIGSEGV", `${error.message}, before it has a context`);
+      throw error;
+    }
   }
 
   /** Tries a plugin and starts it on the main thread; `startWorkers` does the rest. Throws PluginRefused. */
@@ -132,14 +146,14 @@ export class Plugins {
     const module = inspectModule(config.vm.code);
     if ("lines" in module) {
       for (const { level, text } of module.lines) this.env.log(this.main, level, text);
-      return "Failed to initialize Wasm code";
+      return module.problem;
     }
     if (!this.bases.has(vmKey)) {
-      const base = Vm.start(module, config.vm, this.main, this.env);
+      const base = this.startVm(module, config.vm, this.main);
       if (base.failed) return "Failed to initialize Wasm code";
       this.bases.set(vmKey, base);
     }
-    const canary = Vm.start(module, config.vm, this.main, this.env);
+    const canary = this.startVm(module, config.vm, this.main);
     if (canary.failed) return "Failed to initialize Wasm code";
     const root = new RootContext(canary, config);
     const failed = root.start(true);
@@ -162,7 +176,7 @@ export class Plugins {
     }
     let vm = state.vms.get(vmKey);
     if (!vm || vm.failed) {
-      vm = Vm.start(inspectModule(config.vm.code) as LoadedModule, config.vm, thread, this.env);
+      vm = this.startVm(inspectModule(config.vm.code) as LoadedModule, config.vm, thread);
       if (vm.failed) {
         this.env.log(thread, "error", "Wasm VM failed Failed to initialize Wasm code");
         return undefined;
@@ -173,7 +187,7 @@ export class Plugins {
     const failed = root.start(true);
     if (failed) {
       this.env.log(thread, "error", `Wasm VM failed Failed to ${failed} thread-local Wasm${failed === "configure" ? " plugin" : ""}`);
-      root.end();
+      root.retire();
       state.vms.delete(vmKey);
       return undefined;
     }

@@ -10,7 +10,7 @@ import type { VmConfig } from "./plugin.js";
 import type { RootContext } from "./root-context.js";
 
 /** In which restricted phase the guest is: not every host function may be called while it starts or allocates. */
-export type Phase = "start" | "malloc" | undefined;
+export type Phase = "instantiate" | "start" | "malloc" | undefined;
 
 type Guest = (...args: number[]) => number;
 
@@ -50,7 +50,9 @@ export class Vm {
   ) {
     this.metrics = new Metrics(env.metrics);
     const imports = bindImports(this);
+    this.phase = "instantiate";
     const instance = new WebAssembly.Instance(module.module, imports.objects);
+    this.phase = undefined;
     const exports = instance.exports as Record<string, unknown>;
     this.memory = new GuestMemory(imports.memory ?? (module.memoryName ? (exports[module.memoryName] as WebAssembly.Memory) : undefined));
     for (const name of module.callbacks) if (allows(config, name)) this.callbacks[name] = exports[name] as Guest;
@@ -61,7 +63,6 @@ export class Vm {
   /** Instantiates and starts a module. The VM may have failed in that. */
   static start(module: LoadedModule, config: VmConfig, thread: Thread, env: Environment): Vm {
     const vm = new Vm(module, config, thread, env);
-    vm.current = undefined;
     for (const name of module.startFunctions) {
       if (vm.failed) break;
       vm.phase = "start";
@@ -184,7 +185,7 @@ export function allows(config: VmConfig, name: string): boolean {
 }
 
 /** envoy 1.40: never restricted. */
-const ALWAYS = new Set(["pthread_equal", "emscripten_notify_memory_growth", "envoy_resolve_dns", "malloc", "proxy_on_memory_allocate"]);
+const ALWAYS = new Set(["pthread_equal", "emscripten_notify_memory_growth", "envoy_resolve_dns", "_initialize", "_start", "main", "__main_void"]);
 
 function describeTrap(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

@@ -21,6 +21,8 @@ export interface StartOptions {
 }
 
 export interface RunningEngine {
+  /** Resolves when it serves, where the engine can tell. */
+  ready?: Promise<void>;
   /** Exit code, or the name of the signal that ended it. */
   ended: Promise<number | string>;
   /** SIGTERM */

@@ -21,6 +21,7 @@ export const nodeEngine: Engine = {
       },
     });
     return {
+      ready: engine.ready.catch(() => {}),
       ended: engine.ended,
       terminate: () => engine.terminate(),
       kill: () => engine.kill(),

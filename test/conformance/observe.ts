@@ -9,10 +9,10 @@ export class PortMap {
 
   /** A scenario's text with the run's ports. */
   into(text: string): string {
-    return Object.entries(PORTS).reduce(
-      (result, [name, port]) => result.replaceAll(new RegExp(`\\b${port}\\b`, "g"), String(this.real[name as PortName])),
-      text,
-    );
+    return Object.entries(PORTS).reduce((result, [name, port]) => {
+      const real = this.real[name as PortName];
+      return result.replaceAll(new RegExp(`\\b${port}\\b`, "g"), String(real)).replaceAll(asciiHex(port), asciiHex(real));
+    }, text);
   }
 
   /** An observed text with the ports of traces; numbers as properties show them (8 bytes, little endian), too. */
@@ -23,11 +23,14 @@ export class PortMap {
         .replaceAll(new RegExp(`\\b${real}\\b`, "g"), String(port))
         .replaceAll(`127.0.0.1:${real}`, `127.0.0.1:${port}`)
         .replaceAll(`${hexOf(real)}000000000000`, `${hexOf(port)}000000000000`)
-        .replaceAll(Buffer.from(`127.0.0.1:${real}`).toString("hex"), Buffer.from(`127.0.0.1:${port}`).toString("hex"))
+        .replaceAll(asciiHex(real), asciiHex(port))
         .replaceAll(`${escapeOf(real)}\\x00\\x00\\x00\\x00\\x00\\x00`, `${escapeOf(port)}\\x00\\x00\\x00\\x00\\x00\\x00`);
     }, text);
   }
 }
+
+/** A port's digits as hex of their bytes. */
+const asciiHex = (port: number): string => Buffer.from(`:${port}`).toString("hex");
 
 const hexOf = (port: number): string => [port & 255, port >> 8].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 

@@ -70,6 +70,7 @@ async function drive(scenario: Scenario, running: RunningEngine, ports: Record<P
   const ended = running.ended.then((how) => {
     exit = how;
   });
+  await Promise.race([running.ready, ended]);
   const started = await isReady(ports.admin, () => exit !== undefined);
   if (!started) {
     running.terminate();
