@@ -11,10 +11,12 @@ import type { RootContext } from "../vm/root-context.js";
 import { SharedData, SharedQueues } from "../vm/shared.js";
 import type { Clock, StreamInfo } from "../vm/stream-info.js";
 import { encodeNode } from "../vm/struct.js";
+import type { Vm } from "../vm/vm.js";
 import { createAdmin } from "./admin.js";
 import { createAsyncClient } from "./async-client.js";
 import { createBalancer } from "./balancer.js";
 import { ClusterManager, createCluster } from "./clusters.js";
+import type { HostPool, Protocol } from "./codec.js";
 import { type BootstrapConfig, readBootstrap } from "./config/bootstrap.js";
 import type { ClusterConfig } from "./config/cluster.js";
 import { ConfigError } from "./config/fields.js";
@@ -50,6 +52,12 @@ export interface EngineOptions {
   onOutput?(text: string): void;
   scheduler?: Scheduler;
   clock?: Clock;
+  /** In place of connections to hosts, by cluster. */
+  pools?: Record<string, HostPool>;
+  /** false: serves no ports, only `connect()`. */
+  listen?: boolean;
+  /** A stream is over. */
+  onStreamEnd?(info: StreamInfo): void;
 }
 
 export interface Engine {
@@ -60,6 +68,13 @@ export interface Engine {
   /** The listeners' addresses, once it is ready. */
   listeners(): { name: string; host: string; port: number }[];
   admin(): { host: string; port: number } | undefined;
+  /** A client connection inside this process, to the first HTTP listener. */
+  connect(protocol: Protocol): ConnectionManager;
+  readonly metrics: MetricStore;
+  /** VMs that serve streams. */
+  vms(): Vm[];
+  /** Told of a guest call that a real Envoy does not survive, before the engine ends. */
+  onCrash: ((signal: string, call: string) => void) | undefined;
   /** As SIGTERM: streams and plugins hear of the end. */
   terminate(): void;
   /** As SIGKILL. */
@@ -93,7 +108,8 @@ class Running implements Engine {
   private readonly env: Environment;
   private readonly plugins: Plugins;
   private readonly clusters = new ClusterManager();
-  private readonly metrics = new MetricStore();
+  readonly metrics = new MetricStore();
+  private inProcess: (() => ConnectionManager) | undefined;
   private readonly statistics: Statistics;
   private readonly scheduler: Scheduler;
   private readonly clock: Clock;
@@ -247,6 +263,7 @@ class Running implements Engine {
     const thread = this.workers[0]!;
     const pick = createBalancer(config.balancing, config.hosts);
     const hosts = config.hosts.map(({ host, port }) => ({ host, port, address: `${host}:${port}` }));
+    const given = this.options.pools?.[config.name];
     const make = config.http2 ? createHttp2Pool : createHttp1Pool;
     const cluster = createCluster({
       name: config.name,
@@ -255,6 +272,7 @@ class Running implements Engine {
       bufferLimit: config.bufferLimit,
       filters: () => filters.map((slot) => slot.plugin!.on(thread).newStream(true)).filter((factory) => factory !== undefined),
       makePool: ({ host, port }) =>
+        given ??
         make({
           host,
           port,
@@ -301,8 +319,14 @@ class Running implements Engine {
       newConnectionId: () => this.connections++,
       clock: this.clock,
       onCrash: (crash: EnvoyCrash) => this.crash(crash.signal, crash.call),
+      ...(this.options.onStreamEnd ? { onStreamEnd: this.options.onStreamEnd } : {}),
     });
     const options = new Map(this.workers.map((thread) => [thread, optionsOf(thread)]));
+    this.inProcess ??= () => {
+      const manager = new ConnectionManager(options.get(this.workers[0]!)!, "127.0.0.1:40000", `${listener.host}:${listener.port}`);
+      this.managers.add(manager);
+      return manager;
+    };
     return (socket, thread) => {
       const manager = new ConnectionManager(options.get(thread)!, `${socket.remoteAddress}:${socket.remotePort}`, `${socket.localAddress}:${socket.localPort}`);
       this.managers.add(manager);
@@ -387,7 +411,19 @@ class Running implements Engine {
     };
   }
 
+  connect(protocol: Protocol): ConnectionManager {
+    if (!this.inProcess) throw new Error("there is no HTTP listener");
+    const manager = this.inProcess();
+    manager.protocol = protocol;
+    return manager;
+  }
+
+  vms(): Vm[] {
+    return this.plugins.vmsOf(this.workers);
+  }
+
   private async listen({ listeners, admin }: BootstrapConfig): Promise<void> {
+    if (this.options.listen === false) return;
     for (const [i, { server }] of this.servers.entries()) {
       const { host, port, name } = listeners[i]!;
       await listening(server, host, port, name);

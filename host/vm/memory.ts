@@ -19,6 +19,11 @@ export class GuestMemory {
     return this.bytes;
   }
 
+  /** Its size in pages of 64 KiB. */
+  get pages(): number {
+    return (this.memory?.buffer.byteLength ?? 0) / 65536;
+  }
+
   /** Whether the range lies inside. envoy 1.40: a range of no bytes may begin at the very end, not behind it. */
   has(pointer: number, size: number): boolean {
     return (pointer >>> 0) + (size >>> 0) <= this.now().length;

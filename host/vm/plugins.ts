@@ -109,6 +109,10 @@ export class Plugins {
     return this.bases.size + [...this.states.values()].reduce((count, { vms }) => count + vms.size, 0);
   }
 
+  vmsOf(threads: readonly Thread[]): Vm[] {
+    return threads.flatMap((thread) => [...this.states.get(thread)!.vms.values()]);
+  }
+
   private startVm(module: LoadedModule, config: VmConfig, thread: Thread): Vm {
     this.created++;
     try {

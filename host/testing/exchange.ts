@@ -1,0 +1,303 @@
+// Between the fetch standard's messages and a codec's: a handler's Request and Response, a test's Request and Response, on both engines alike.
+
+import type { MessageDecoder, MessageEncoder, ResponseDecoder } from "../proxy/codec.js";
+import { Bytes } from "../vm/bytes.js";
+import { HeaderMap } from "../vm/headermap.js";
+import { type Handler, ResetError, setTrailers, trailersOf } from "./handlers.js";
+
+/** Statuses that have no body in the fetch standard. */
+const NO_BODY = new Set([101, 103, 204, 205, 304]);
+
+const HOP = new Set(["transfer-encoding"]);
+
+/** A body that arrives. Whole ones are handed over in one piece. */
+class Incoming {
+  private parts: Uint8Array[] = [];
+  private ended = false;
+  private error: Error | undefined;
+  private controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  trailers: Record<string, string> | undefined;
+
+  constructor(private readonly kept?: Uint8Array[]) {}
+
+  push(data: Bytes): void {
+    if (data.length === 0) return;
+    const bytes = Uint8Array.from(data.all());
+    this.kept?.push(bytes);
+    if (this.controller) this.controller.enqueue(bytes);
+    else this.parts.push(bytes);
+  }
+
+  end(): void {
+    this.ended = true;
+    this.controller?.close();
+  }
+
+  fail(error: Error): void {
+    this.error = error;
+    this.controller?.error(error);
+  }
+
+  get complete(): boolean {
+    return this.ended;
+  }
+
+  /** Bytes where everything is there, a stream where it is not. */
+  body(): Uint8Array | ReadableStream<Uint8Array> | null {
+    if (this.ended) return this.parts.length === 0 ? null : this.parts.length === 1 ? this.parts[0]! : Buffer.concat(this.parts);
+    return new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        this.controller = controller;
+        for (const part of this.parts) controller.enqueue(part);
+        if (this.ended) controller.close();
+        else if (this.error) controller.error(this.error);
+      },
+    });
+  }
+}
+
+function toHeaders(map: HeaderMap): [string, string][] {
+  const list: [string, string][] = [];
+  for (const [name, value] of map.entries()) if (name.charCodeAt(0) !== 58 && !HOP.has(name)) list.push([name, value]);
+  return list;
+}
+
+/** Where a response to a handler's request goes. */
+export interface Answer {
+  encoder: Omit<MessageEncoder, "readDisable">;
+  /** The handler broke the connection. */
+  onReset(): void;
+}
+
+/** A request that reached a cluster. */
+export class SeenRequest {
+  readonly parts: Uint8Array[] = [];
+  trailers: Record<string, string> = {};
+
+  constructor(
+    readonly method: string,
+    /** With its query. */
+    readonly path: string,
+    readonly headers: Headers,
+  ) {}
+
+  /** What has arrived of the body. */
+  get bytes(): Uint8Array {
+    return Buffer.concat(this.parts);
+  }
+
+  get text(): string {
+    return Buffer.concat(this.parts).toString("utf8");
+  }
+}
+
+/** Receives a request, asks the handler when its headers are there, and sends what it says. */
+export function serve(handler: Handler, answer: Answer, onRequest: (request: SeenRequest) => void): MessageDecoder {
+  let body: Incoming | undefined;
+  let seen: SeenRequest | undefined;
+  let request: Request | undefined;
+  let gone = false;
+  const start = (headers: HeaderMap, endStream: boolean) => {
+    const method = headers.get(":method") ?? "GET";
+    const url = `http://${headers.get(":authority") ?? "cluster"}${headers.get(":path") ?? "/"}`;
+    const list = toHeaders(headers);
+    const host = headers.get(":authority");
+    if (host !== undefined) list.push(["host", host]);
+    const record = new SeenRequest(method, headers.get(":path") ?? "/", new Headers(list));
+    seen = record;
+    onRequest(record);
+    const incoming = new Incoming(record.parts);
+    body = incoming;
+    if (endStream) incoming.end();
+    const stream = endStream || method === "GET" || method === "HEAD" ? null : incoming.body();
+    request = new Request(url, {
+      method,
+      headers: record.headers,
+      ...(stream === null ? {} : { body: stream as BodyInit, duplex: "half" as const }),
+    } as RequestInit);
+    void respond(handler, request, answer, () => gone);
+  };
+  return {
+    onHeaders: start,
+    onData(data, endStream) {
+      body?.push(data);
+      if (endStream) body?.end();
+    },
+    onTrailers(trailers) {
+      const found = Object.fromEntries(trailers.entries());
+      if (request) setTrailers(request, found);
+      if (seen) seen.trailers = found;
+      body?.end();
+    },
+    onReset() {
+      gone = true;
+      body?.fail(new Error("the request was reset"));
+    },
+  };
+}
+
+async function respond(handler: Handler, request: Request, { encoder, onReset }: Answer, gone: () => boolean): Promise<void> {
+  let response: Response;
+  try {
+    response = await handler(request);
+    if (!(response instanceof Response)) throw new TypeError(`a cluster's function returned ${typeof response}, not a Response`);
+  } catch (error) {
+    if (!gone()) onReset();
+    if (!(error instanceof ResetError)) throw error;
+    return;
+  }
+  if (gone()) return;
+  try {
+    await send(response, request.method === "HEAD", encoder, gone);
+  } catch {
+    // Its body failed on the way.
+    if (!gone()) onReset();
+  }
+}
+
+/** Sends a response: with content-length where its body is there at once, chunked where it is not. */
+async function send(response: Response, isHead: boolean, encoder: Answer["encoder"], gone: () => boolean): Promise<void> {
+  const headers = new HeaderMap("response");
+  headers.add(":status", String(response.status));
+  response.headers.forEach((value, name) => {
+    if (name !== "set-cookie") headers.add(name, value);
+  });
+  for (const cookie of response.headers.getSetCookie()) headers.add("set-cookie", cookie);
+  const trailers = Object.entries(trailersOf(response));
+  const finish = (map?: HeaderMap) => {
+    if (map) encoder.encodeHeaders(map, true);
+  };
+  if (response.body === null || isHead || NO_BODY.has(response.status)) {
+    if (!isHead && !NO_BODY.has(response.status) && !headers.has("content-length")) headers.add("content-length", "0");
+    if (trailers.length === 0) return finish(headers);
+    encoder.encodeHeaders(headers, false);
+    encoder.encodeTrailers(HeaderMap.of("response-trailers", trailers));
+    return;
+  }
+  const reader = response.body.getReader();
+  const first = await reader.read();
+  let next = first.done ? undefined : reader.read();
+  const second = next && (await Promise.race([next, soon()]));
+  if (gone()) return;
+  const whole = second !== undefined && second !== "later" && second.done && trailers.length === 0;
+  if (first.done || whole) {
+    const bytes: Uint8Array = first.value ?? new Uint8Array(0);
+    if (!headers.has("content-length")) headers.add("content-length", String(bytes.length));
+    encoder.encodeHeaders(headers, bytes.length === 0);
+    if (bytes.length > 0) encoder.encodeData(new Bytes(bytes), false);
+    if (bytes.length > 0) encoder.encodeData(new Bytes(), true);
+    return;
+  }
+  encoder.encodeHeaders(headers, false);
+  encoder.encodeData(new Bytes(first.value), false);
+  for (;;) {
+    const { done, value } = await next!;
+    if (gone()) return;
+    if (done) break;
+    encoder.encodeData(new Bytes(value), false);
+    next = reader.read();
+  }
+  if (trailers.length > 0) encoder.encodeTrailers(HeaderMap.of("response-trailers", trailers));
+  else encoder.encodeData(new Bytes(), true);
+}
+
+/** A few microtasks: a body that is there already has come to its end by then. */
+async function soon(): Promise<"later"> {
+  for (let i = 0; i < 8; i++) await null;
+  return "later";
+}
+
+/** What a test's fetch got. */
+export class FetchError extends Error {}
+
+/** Receives a response; `response` is there when its headers are. */
+export function receive(): { decoder: ResponseDecoder; response: Promise<Response> } {
+  const incoming = new Incoming();
+  let resolve!: (response: Response) => void;
+  let reject!: (error: Error) => void;
+  const response = new Promise<Response>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  let made: Response | undefined;
+  let headers: HeaderMap | undefined;
+  const make = () => {
+    if (made || !headers) return;
+    const status = Number(headers.get(":status"));
+    made = responseOf(status, toHeaders(headers), incoming);
+    resolve(made);
+  };
+  return {
+    response,
+    decoder: {
+      on1xx() {},
+      onHeaders(map, endStream) {
+        headers = map;
+        if (endStream) {
+          incoming.end();
+          make();
+        } else queueMicrotask(make);
+      },
+      onData(data, endStream) {
+        incoming.push(data);
+        if (endStream) incoming.end();
+      },
+      onTrailers(trailers) {
+        make();
+        if (made) setTrailers(made, Object.fromEntries(trailers.entries()));
+        incoming.end();
+      },
+      onReset(reason, details) {
+        const error = new FetchError(`the connection ended without ${headers ? "the rest of the" : "an"} answer (${details ?? reason})`);
+        if (headers) {
+          make();
+          incoming.fail(error);
+        } else reject(error);
+      },
+    },
+  };
+}
+
+/** A Response of any status: those that the constructor refuses (1xx, 99, 1000) are shown all the same. */
+function responseOf(status: number, headers: [string, string][], incoming: Incoming): Response {
+  const possible = status >= 200 && status <= 599;
+  const body = NO_BODY.has(status) ? null : incoming.body();
+  const response = new Response(body as BodyInit | null, { status: possible ? status : 200, headers });
+  if (!possible) Object.defineProperty(response, "status", { value: status });
+  return response;
+}
+
+export interface FetchInit {
+  method?: string;
+  headers?: Record<string, string | string[]> | [string, string][] | Headers;
+  /** A list is sent piece by piece; an async iterable as it comes. */
+  body?: string | Uint8Array | (string | Uint8Array)[] | AsyncIterable<string | Uint8Array> | null;
+  trailers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+function headerList(headers: FetchInit["headers"]): [string, string][] {
+  if (!headers) return [];
+  if (Array.isArray(headers)) return headers;
+  if (headers instanceof Headers) return [...headers];
+  return Object.entries(headers).flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one): [string, string] => [name, one]));
+}
+
+const bytesOf = (piece: string | Uint8Array): Uint8Array => (typeof piece === "string" ? Buffer.from(piece) : piece);
+
+/** The headers of a test's request as an HTTP/1.1 client sends them: what is given, and how the body is framed. */
+export function requestHeaders(path: string, init: FetchInit): { headers: HeaderMap; pieces: Uint8Array[] | AsyncIterable<string | Uint8Array> | undefined } {
+  const list = headerList(init.headers);
+  const { body } = init;
+  const single = typeof body === "string" || body instanceof Uint8Array;
+  const pieces = body === undefined || body === null ? undefined : single ? [bytesOf(body)] : Array.isArray(body) ? body.map(bytesOf) : body;
+  const headers = new HeaderMap("request");
+  headers.add(":authority", list.find(([name]) => name.toLowerCase() === "host")?.[1] ?? "test");
+  headers.add(":path", path);
+  headers.add(":method", init.method ?? (body === undefined || body === null ? "GET" : "POST"));
+  for (const [name, value] of list) if (name.toLowerCase() !== "host") headers.add(name.toLowerCase(), Buffer.from(value, "utf8").toString("latin1"));
+  if (single && !headers.has("content-length") && !headers.has("transfer-encoding") && !init.trailers)
+    headers.add("content-length", String(pieces && Array.isArray(pieces) ? pieces[0]!.length : 0));
+  headers.remove("transfer-encoding");
+  return { headers, pieces };
+}
