@@ -6,7 +6,7 @@ import { build } from "esbuild";
 const root = import.meta.dirname;
 const dist = path.join(root, "dist");
 
-const external = ["assemblyscript", "assemblyscript/*", "yaml", "ajv", "ajv/*"];
+const external = ["assemblyscript", "assemblyscript/*", "yaml", "ajv", "ajv/*", "@bufbuild/*", "vitest"];
 /** TypeScript is CommonJS: where Node imports it, it first searches the 9 MB for names to export, which takes longer than loading it. */
 const requireTypeScript = {
   name: "require-typescript",
@@ -16,7 +16,11 @@ const requireTypeScript = {
   },
 };
 const cli = await build({
-  entryPoints: { envoyscript: path.join(root, "cli/main.ts") },
+  entryPoints: {
+    envoyscript: path.join(root, "cli/main.ts"),
+    "engine-worker": path.join(root, "proxy/worker.ts"),
+    testing: path.join(root, "testing/index.ts"),
+  },
   outdir: dist,
   outExtension: { ".js": ".mjs" },
   bundle: true,

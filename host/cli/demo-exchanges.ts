@@ -1,7 +1,7 @@
 // The demonstration's requests: each is shown from all sides (sent, seen, answered, back), with what the filter changed marked, and checked.
 import { request as httpRequest } from "node:http";
-import type { RunningEnvoy } from "../envoy/launch.js";
 import { type DemoServers, flat, type Message } from "./demo-servers.js";
+import type { Serving } from "./engine.js";
 import { paint } from "./terminal.js";
 
 interface Seen {
@@ -56,7 +56,7 @@ const EXCHANGES: Exchange[] = [
 ];
 
 /** Sends everything and prints what happened. Whether every example did what it should. */
-export async function showExchanges(envoy: RunningEnvoy, servers: DemoServers, guestLog: string[]): Promise<boolean> {
+export async function showExchanges(envoy: Serving, servers: DemoServers, guestLog: string[]): Promise<boolean> {
   let all = true;
   for (const exchange of EXCHANGES) {
     const before = [servers.upstream.seen.length, servers.auth.seen.length] as const;
@@ -107,7 +107,7 @@ function message({ line, headers, body }: Message, before?: Message): string {
   return parts.join("   ");
 }
 
-async function showBuggy(envoy: RunningEnvoy, guestLog: string[]): Promise<boolean> {
+async function showBuggy(envoy: Serving, guestLog: string[]): Promise<boolean> {
   const machines = await created(envoy);
   const statuses: string[] = [];
   for (let i = 0; i < 20; i++) statuses.push((await get(`${envoy.url}/buggy/${i}`, {})).line);
@@ -122,7 +122,7 @@ async function showBuggy(envoy: RunningEnvoy, guestLog: string[]): Promise<boole
 }
 
 /** How many VMs Envoy has made so far. A lost one is made anew. */
-async function created(envoy: RunningEnvoy): Promise<number> {
+async function created(envoy: Serving): Promise<number> {
   const { body } = await get(`${envoy.adminUrl}/stats?filter=wasm.envoy.wasm.runtime.v8.created`, {});
   return Number(/: (\d+)/.exec(body)?.[1] ?? Number.NaN);
 }

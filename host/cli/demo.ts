@@ -1,16 +1,16 @@
-// `npm start`: the examples on a real Envoy, behind one listener, each on a path of its own.
+// `npm start`: the examples on a real Envoy (or the embedded engine, where none can be had), behind one listener, each on a path of its own.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { bootstrap } from "../envoy/bootstrap.js";
 import { cacheDirectory, findEnvoy } from "../envoy/find.js";
-import { launchEnvoy, type RunningEnvoy } from "../envoy/launch.js";
 import { guestText } from "../envoy/log.js";
 import { upwards } from "../upwards.js";
 import { writeAtomically } from "./atomic.js";
 import { showExchanges } from "./demo-exchanges.js";
 import { type DemoServers, startServers } from "./demo-servers.js";
+import { type EngineName, NODE_BANNER, type Serving, serve } from "./engine.js";
 import { Failure } from "./failure.js";
 import { type Interruption, interruption } from "./interruption.js";
 import { buildOrExplain } from "./module.js";
@@ -31,11 +31,11 @@ const EXAMPLES: { name: string; config?: unknown }[] = [
 
 export async function runDemo(flags: DemoFlags): Promise<void> {
   const modules = await buildExamples();
-  const binary = await findEnvoy((line) => console.log(line));
+  const engine = await chooseEngine();
   const interrupted = interruption();
   const servers = await startServers();
   try {
-    await demonstrate(binary, modules, servers, flags, interrupted);
+    await demonstrate(engine, modules, servers, flags, interrupted);
   } catch (error) {
     if (!interrupted.came()) throw explained(error);
   } finally {
@@ -44,7 +44,7 @@ export async function runDemo(flags: DemoFlags): Promise<void> {
 }
 
 async function demonstrate(
-  binary: { path: string; source: string },
+  engine: { name: EngineName; source: string },
   modules: Record<string, string>,
   servers: DemoServers,
   flags: DemoFlags,
@@ -52,17 +52,20 @@ async function demonstrate(
 ): Promise<void> {
   const guestLog: string[] = [];
   let watching = false;
-  const envoy = await launchEnvoy({
-    binary: binary.path,
-    bootstrap: demoBootstrap(modules, servers, flags.port ?? (flags.once ? 0 : 10000)),
-    onLog: (line) => {
-      if (line.logger === "wasm") guestLog.push(guestText(line.text) ?? line.text);
-      if (watching) showLog(line);
+  const envoy = await serve(
+    engine.name,
+    {
+      bootstrap: demoBootstrap(modules, servers, flags.port ?? (flags.once ? 0 : 10000)),
+      onLog: (line) => {
+        if (line.logger === "wasm") guestLog.push(guestText(line.text) ?? line.text);
+        if (watching) showLog(line);
+      },
     },
-  });
+    (line) => console.log(line),
+  );
   try {
     console.log(
-      `\n${paint("green", "Envoy is up")}  ${envoy.url}   admin ${envoy.adminUrl}   ${paint("dim", `(${binary.source === "project" ? "the project's own" : `from ${binary.source}`})`)}`,
+      `\n${paint("green", engine.name === "envoy" ? "Envoy is up" : "The engine is up")}  ${envoy.url}   admin ${envoy.adminUrl}   ${paint("dim", `(${engine.source})`)}`,
     );
     const outcome = await Promise.race([showExchanges(envoy, servers, guestLog).catch((error) => reasonOf(error, envoy)), interrupted.promise, ended(envoy)]);
     if (outcome === "interrupted") return;
@@ -80,13 +83,27 @@ async function demonstrate(
   }
 }
 
+/** A real Envoy where one is here or can be fetched; otherwise the embedded engine, and a banner that says so. */
+async function chooseEngine(): Promise<{ name: EngineName; source: string }> {
+  try {
+    const { source } = await findEnvoy((line) => console.log(line));
+    return { name: "envoy", source: source === "project" ? "the project's own" : `from ${source}` };
+  } catch (error) {
+    // Whoever names an Envoy wants that one.
+    if (process.env.ENVOY_BIN) throw error;
+    console.log(`\n${paint("yellow", `No Envoy: ${error instanceof Error ? error.message : error}`)}`);
+    console.log(paint("yellow", `So ${NODE_BANNER}.`));
+    return { name: "node", source: "embedded" };
+  }
+}
+
 /** Rejects when Envoy ends. */
-async function ended(envoy: RunningEnvoy): Promise<never> {
+async function ended(envoy: Serving): Promise<never> {
   throw new Failure(`Envoy ended: ${(await envoy.exited).reason}`);
 }
 
 /** A broken connection is seen a moment before the end of the Envoy that broke it. */
-async function reasonOf(error: unknown, envoy: RunningEnvoy): Promise<never> {
+async function reasonOf(error: unknown, envoy: Serving): Promise<never> {
   let timer: NodeJS.Timeout | undefined;
   const later = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, 1000);

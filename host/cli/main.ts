@@ -42,9 +42,13 @@ program
 program
   .command("run")
   .summary("serve a filter through a real Envoy")
-  .description("Builds filters (or takes a .wasm) and serves them through a real Envoy until Ctrl-C.")
-  .argument("<file...>", "TypeScript files, or one .wasm")
-  .addOption(new Option("--upstream <url>", "where requests go: http://host:port").argParser(parseUpstream).makeOptionMandatory())
+  .description(
+    "Builds filters (or takes a .wasm) and serves them through a real Envoy, or the embedded engine, until Ctrl-C. With --bootstrap: serves a whole Envoy configuration.",
+  )
+  .argument("[file...]", "TypeScript files, or one .wasm")
+  .addOption(new Option("--upstream <url>", "where requests go: http://host:port").argParser(parseUpstream))
+  .addOption(new Option("--engine <name>", "a real Envoy, or the engine inside this program").choices(["envoy", "node"]).default("envoy"))
+  .option("--bootstrap <file>", "an Envoy bootstrap (YAML or JSON) to serve, as envoy -c does")
   .addOption(config())
   .addOption(filter())
   .addOption(clusters())
@@ -57,7 +61,7 @@ program
   .addOption(budget())
   .addHelpText(
     "after",
-    '\nExamples:\n  $ envoyscript run who.ts --upstream http://127.0.0.1:9000 --cluster auth=http://127.0.0.1:9001 --config \'{"auth":"auth"}\'\n  $ envoyscript run gateway.wasm --filter mask --upstream http://127.0.0.1:9000 --port 8080',
+    '\nExamples:\n  $ envoyscript run who.ts --upstream http://127.0.0.1:9000 --cluster auth=http://127.0.0.1:9001 --config \'{"auth":"auth"}\'\n  $ envoyscript run gateway.wasm --filter mask --upstream http://127.0.0.1:9000 --port 8080\n  $ envoyscript run --engine node --bootstrap envoy.yaml',
   )
   .action(async (files: string[], flags: RunFlags) => (await import("./run.js")).runRun(files, flags));
 

@@ -1,12 +1,12 @@
-// `envoyscript run`: serves a filter through a real Envoy until Ctrl-C.
+// `envoyscript run`: serves a filter through a real Envoy, or the embedded engine, until Ctrl-C.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { bootstrap, type ClusterTarget } from "../envoy/bootstrap.js";
-import { findEnvoy } from "../envoy/find.js";
-import { type LogLine, launchEnvoy } from "../envoy/launch.js";
+import type { LogLine } from "../envoy/log.js";
 import { readConfig } from "./arguments.js";
-import { Failure } from "./failure.js";
+import { type EngineName, NODE_BANNER, serve } from "./engine.js";
+import { Failure, usage } from "./failure.js";
 import { interruption } from "./interruption.js";
 import { type BuildFlags, buildOptions, checkConfig, clustersOf, loadModule } from "./module.js";
 import { ACCESS_LOG, explained, OWN_PORT, showAccess, showLog } from "./serving.js";
@@ -15,7 +15,9 @@ import { color, paint } from "./terminal.js";
 export interface RunFlags extends Pick<BuildFlags, "memory" | "budget"> {
   config?: string;
   filter?: string;
-  upstream: string;
+  upstream?: string;
+  engine?: EngineName;
+  bootstrap?: string;
   cluster?: ClusterTarget[];
   port?: number;
   adminPort?: number;
@@ -23,6 +25,15 @@ export interface RunFlags extends Pick<BuildFlags, "memory" | "budget"> {
 }
 
 export async function runRun(files: string[], flags: RunFlags): Promise<void> {
+  const engine = flags.engine ?? "envoy";
+  if (flags.bootstrap !== undefined) {
+    if (files.length > 0) throw usage("--bootstrap names the modules itself: give either files or --bootstrap");
+    const { runBootstrap } = await import("./run-bootstrap.js");
+    return runBootstrap(flags.bootstrap, engine, flags.logLevel);
+  }
+  if (files.length === 0) throw usage("name TypeScript files or a .wasm, or a whole configuration with --bootstrap");
+  const { upstream } = flags;
+  if (upstream === undefined) throw usage("required option '--upstream <url>' not specified");
   const config = readConfig(flags.config);
   const { wasm, manifest } = await loadModule(files, buildOptions({ ...flags, debug: true }));
   const used = await checkConfig(manifest, config, flags.filter);
@@ -31,7 +42,6 @@ export async function runRun(files: string[], flags: RunFlags): Promise<void> {
     if (name !== "upstream" && !clusters.some((c) => c.name === name))
       console.error(paint("yellow", `the filter calls cluster "${name}", which has no address: add --cluster ${name}=http://host:port`, color.err));
   }
-  const binary = await findEnvoy((line) => console.error(line));
   const interrupted = interruption();
   const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-run-"));
   try {
@@ -39,8 +49,7 @@ export async function runRun(files: string[], flags: RunFlags): Promise<void> {
     writeFileSync(file, wasm);
     // Until Envoy is up, what goes wrong is the reason of the failure and is told then.
     let early: LogLine[] | undefined = [];
-    const envoy = await launchEnvoy({
-      binary: binary.path,
+    const settings = {
       wasmLogLevel: flags.logLevel ?? "info",
       bootstrap: bootstrap({
         filters: [
@@ -51,23 +60,25 @@ export async function runRun(files: string[], flags: RunFlags): Promise<void> {
             ...(config === undefined ? {} : { config }),
           },
         ],
-        upstream: { name: "upstream", url: flags.upstream },
+        upstream: { name: "upstream", url: upstream },
         clusters,
         port: flags.port ?? 10000,
         adminPort: flags.adminPort ?? 0,
         listener: OWN_PORT,
         accessLog: ACCESS_LOG,
       }),
-      onLog: (line) => (early ? early.push(line) : showLog(line)),
+      onLog: (line: LogLine) => (early ? void early.push(line) : showLog(line)),
       onOutput: showAccess,
-    });
+    };
+    const envoy = await serve(engine, settings, (line) => console.error(line));
     try {
-      console.log(`${paint("green", "serving")}  ${envoy.url} → ${flags.upstream}`);
+      if (engine === "node") console.log(paint("yellow", NODE_BANNER));
+      console.log(`${paint("green", "serving")}  ${envoy.url} → ${upstream}`);
       console.log(`${paint("dim", "admin")}    ${envoy.adminUrl}   ${paint("dim", "Ctrl-C ends")}`);
       early.forEach(showLog);
       early = undefined;
       const end = await Promise.race([interrupted.promise, envoy.exited]);
-      if (end !== "interrupted" && !interrupted.came()) throw new Failure(`Envoy ended: ${end.reason}`);
+      if (end !== "interrupted" && !interrupted.came()) throw new Failure(`${engine === "node" ? "the engine" : "Envoy"} ended: ${end.reason}`);
     } finally {
       await envoy.stop();
     }

@@ -1,0 +1,126 @@
+// Starts the Node engine in a thread of its own and watches over it, as host/envoy/launch.ts does with a real Envoy.
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import type { EngineLogLine } from "./engine.js";
+
+export interface WorkerSettings {
+  bootstrap: unknown;
+  file: string;
+  concurrency: number;
+  wasmLogLevel: number;
+  /** Counts while the thread is alive. */
+  beats: SharedArrayBuffer;
+}
+
+export type WorkerMessage =
+  | { kind: "ready"; listeners: { name: string; host: string; port: number }[]; admin: { host: string; port: number } | undefined }
+  | { kind: "log"; line: EngineLogLine }
+  | { kind: "output"; text: string }
+  | { kind: "crash"; signal: string; call: string }
+  | { kind: "ended"; how: number | string };
+
+export interface NodeEngineOptions {
+  bootstrap: unknown;
+  file?: string;
+  concurrency?: number;
+  wasmLogLevel?: number;
+  onLog?(line: EngineLogLine): void;
+  onOutput?(text: string): void;
+}
+
+export interface RunningNodeEngine {
+  listeners: { name: string; host: string; port: number }[];
+  /** `http://host:port` of the first listener. */
+  url: string;
+  adminUrl: string | undefined;
+  /** Exit code, or the signal that a real Envoy would have died of, and why. */
+  exited: Promise<{ code: number; reason: string }>;
+  /** Resolves when it has ended; a thread that does not answer is ended by force. */
+  stop(): Promise<void>;
+}
+
+/** A thread that has not moved for so long is in an endless loop. */
+const STUCK_MS = 10_000;
+const STOP_MS = 2000;
+
+/** Resolves when it serves; rejects with the reason that Envoy would have had. */
+export async function launchNodeEngine(options: NodeEngineOptions): Promise<RunningNodeEngine> {
+  const beats = new SharedArrayBuffer(4);
+  const counter = new Int32Array(beats);
+  const settings: WorkerSettings = {
+    bootstrap: options.bootstrap,
+    file: options.file ?? "bootstrap",
+    concurrency: options.concurrency ?? 1,
+    wasmLogLevel: options.wasmLogLevel ?? 2,
+    beats,
+  };
+  const worker = new Worker(workerFile(), { workerData: settings });
+  let reason = "";
+  let over = false;
+  let onReady: ((message: Extract<WorkerMessage, { kind: "ready" }>) => void) | undefined;
+  const ready = new Promise<Extract<WorkerMessage, { kind: "ready" }>>((resolve) => {
+    onReady = resolve;
+  });
+  let onEnd!: (end: { code: number; reason: string }) => void;
+  const exited = new Promise<{ code: number; reason: string }>((resolve) => {
+    onEnd = resolve;
+  });
+  const end = (code: number, why: string) => {
+    if (over) return;
+    over = true;
+    clearInterval(watch);
+    onEnd({ code, reason: why });
+  };
+  let last = 0;
+  let lastMoved = performance.now();
+  const watch = setInterval(() => {
+    const now = Atomics.load(counter, 0);
+    if (now !== last) {
+      last = now;
+      lastMoved = performance.now();
+    } else if (performance.now() - lastMoved > STUCK_MS) {
+      void worker.terminate();
+      end(1, `a filter has been in an endless loop for ${STUCK_MS / 1000} s (a real Envoy's worker would hang in it)`);
+    }
+  }, 500);
+  watch.unref();
+  worker.on("message", (message: WorkerMessage) => {
+    if (message.kind === "ready") onReady?.(message);
+    else if (message.kind === "log") {
+      if (message.line.level === "critical" && message.line.logger === "main") reason = message.line.text.split("\n").at(-1) ?? "";
+      options.onLog?.(message.line);
+    } else if (message.kind === "output") options.onOutput?.(message.text);
+    else if (message.kind === "crash") reason = `a real Envoy would ${message.signal === "hang" ? "hang" : `die (${message.signal})`} here: ${message.call}`;
+    else end(message.how === 0 ? 0 : 1, reason || (message.how === 0 ? "exit code 0" : String(message.how)));
+  });
+  worker.on("error", (error) => end(1, `the engine failed: ${error.message}`));
+  worker.on("exit", (code) => end(code, reason || `exit code ${code}`));
+
+  const stop = async (): Promise<void> => {
+    if (!over) worker.postMessage("terminate");
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, STOP_MS);
+    });
+    await Promise.race([exited, late]);
+    clearTimeout(timer);
+    end(1, "it did not answer and was ended by force");
+    await worker.terminate();
+  };
+
+  const first = await Promise.race([ready, exited]);
+  if ("code" in first) {
+    await stop();
+    throw new Error(first.reason);
+  }
+  const { listeners, admin } = first;
+  const authority = ({ host, port }: { host: string; port: number }) => `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return { listeners, url: `http://${authority(listeners[0]!)}`, adminUrl: admin && `http://${authority(admin)}`, exited, stop };
+}
+
+/** Beside the bundle in an installed package. */
+function workerFile(): string {
+  const beside = fileURLToPath(new URL("./engine-worker.mjs", import.meta.url));
+  return existsSync(beside) ? beside : fileURLToPath(new URL("../dist/engine-worker.mjs", import.meta.url));
+}
