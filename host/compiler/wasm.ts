@@ -1,5 +1,6 @@
 // As much of the instructions of a module as the compiler reads and rewrites: function bodies, and the data segments.
-import { Reader, sections } from "../wasm/binary.js";
+import { Reader, sections, signed, unsigned } from "../wasm/binary.js";
+import { skipImmediates } from "../wasm/instructions.js";
 
 /** Where the instructions of each defined function begin and end. */
 export function codeBodies(bytes: Uint8Array): { start: number; end: number }[] {
@@ -31,54 +32,6 @@ export function* opcodesOf(bytes: Uint8Array, start: number, end: number): Gener
     else if (op === 0x03) yield { offset, kind: "loop" };
     else if (op === 0x10) yield { offset, kind: "call" };
     skipImmediates(r, op);
-  }
-}
-
-function skipImmediates(r: Reader, op: number): void {
-  if (op >= 0x02 && op <= 0x04)
-    r.leb(); // block loop if: block type
-  else if (op === 0x0c || op === 0x0d || op === 0x10)
-    r.leb(); // br br_if call
-  else if (op === 0x0e) {
-    for (let n = r.u32() + 1; n > 0; n--) r.leb(); // br_table
-  } else if (op === 0x11) {
-    r.leb(); // call_indirect: type, table
-    r.leb();
-  } else if (op === 0x1c) {
-    for (let n = r.u32(); n > 0; n--) r.u8(); // select with types
-  } else if (op >= 0x20 && op <= 0x26)
-    r.leb(); // locals, globals, tables
-  else if (op >= 0x28 && op <= 0x3e) {
-    r.leb(); // memory access: alignment, offset
-    r.leb();
-  } else if (op === 0x3f || op === 0x40) r.u8();
-  else if (op === 0x41 || op === 0x42) r.leb();
-  else if (op === 0x43) r.at += 4;
-  else if (op === 0x44) r.at += 8;
-  else if (op === 0xd0 || op === 0xd2) r.leb();
-  else if (op === 0xfc) skipBulk(r);
-  else if (op === 0xfd) skipVector(r);
-}
-
-function skipBulk(r: Reader): void {
-  const sub = r.u32();
-  if (sub === 8 || sub === 10 || sub === 12 || sub === 14) {
-    r.leb();
-    r.leb();
-  } else if (sub >= 9) r.leb();
-}
-
-function skipVector(r: Reader): void {
-  const sub = r.u32();
-  if (sub <= 11 || sub === 92 || sub === 93) {
-    r.leb();
-    r.leb();
-  } else if (sub === 12 || sub === 13) r.at += 16;
-  else if (sub >= 21 && sub <= 34) r.u8();
-  else if (sub >= 84 && sub <= 91) {
-    r.leb();
-    r.leb();
-    r.u8();
   }
 }
 
@@ -115,26 +68,4 @@ export function replaceData(bytes: Uint8Array, segments: DataSegment[]): Uint8Ar
     out.push(section.id, ...unsigned(data.length), ...data);
   }
   return Uint8Array.from(out);
-}
-
-function unsigned(value: number): number[] {
-  const out: number[] = [];
-  let rest = value >>> 0;
-  do {
-    const byte = rest & 127;
-    rest >>>= 7;
-    out.push(rest ? byte | 128 : byte);
-  } while (rest);
-  return out;
-}
-
-function signed(value: number): number[] {
-  const out: number[] = [];
-  let rest = value | 0;
-  for (;;) {
-    const byte = rest & 127;
-    rest >>= 7;
-    if ((rest === 0 && !(byte & 64)) || (rest === -1 && byte & 64)) return [...out, byte];
-    out.push(byte | 128);
-  }
 }

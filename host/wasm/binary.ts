@@ -155,3 +155,27 @@ export function functionNames(bytes: Uint8Array): Map<number, string> | undefine
   }
   return names;
 }
+
+/** An unsigned LEB128 of 32 bits. */
+export function unsigned(value: number): number[] {
+  const out: number[] = [];
+  let rest = value >>> 0;
+  do {
+    const byte = rest & 127;
+    rest >>>= 7;
+    out.push(rest ? byte | 128 : byte);
+  } while (rest);
+  return out;
+}
+
+/** A signed LEB128 of 32 bits. */
+export function signed(value: number): number[] {
+  const out: number[] = [];
+  let rest = value | 0;
+  for (;;) {
+    const byte = rest & 127;
+    rest >>= 7;
+    if ((rest === 0 && !(byte & 64)) || (rest === -1 && byte & 64)) return [...out, byte];
+    out.push(byte | 128);
+  }
+}

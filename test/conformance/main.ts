@@ -1,52 +1,97 @@
 // `npm run conformance`: replays traces on the Node engine, on a real Envoy, or on both, and says how many are the same, by area.
-import { readdirSync, readFileSync } from "node:fs";
-import path from "node:path";
+import { parseArgs } from "node:util";
 import { findEnvoy } from "../../host/envoy/find.js";
-import { differences } from "./compare.js";
+import { AREAS, areaOf } from "./areas.js";
 import type { Engine } from "./engine.js";
 import { envoyEngine } from "./envoy.js";
 import { nodeEngine } from "./node.js";
 import { runScenario } from "./replay.js";
-import type { Trace } from "./scenario.js";
+import { readTraces } from "./traces.js";
+import { type Verdict, verdictOf } from "./verdict.js";
 
-const args = process.argv.slice(2);
-const option = (name: string): string | undefined => {
-  const at = args.indexOf(name);
-  return at < 0 ? undefined : args.splice(at, 2)[1];
-};
-const jobs = Number(option("--jobs") ?? 8);
-const verbose = args.includes("-v");
-const prefixes = args.filter((arg) => !arg.startsWith("-"));
+const HELP = `Usage: npm run conformance -- [options] [id-prefix …]
 
-const directory = path.join(import.meta.dirname, "traces");
-const traces = readdirSync(directory)
-  .sort()
-  .map((file) => JSON.parse(readFileSync(path.join(directory, file), "utf8")) as Trace)
-  .filter(({ scenario }) => prefixes.length === 0 || prefixes.some((prefix) => scenario.id.startsWith(prefix)));
+Replays recorded traces of a real Envoy and compares log lines, answers and what upstreams got.
+The engine is ENVOYSCRIPT_ENGINE: node, envoy or both (default: both).
 
-const which = process.env.ENVOYSCRIPT_ENGINE ?? "node";
-const engines: Engine[] = [];
-if (which !== "envoy") engines.push(nodeEngine);
-if (which !== "node") engines.push(envoyEngine((await findEnvoy((line) => console.error(line))).path));
+  --jobs N     how many at the same time (default: 8 on node, 4 on envoy)
+  --show ID    print what one trace gives now
+  --json       print the verdicts as JSON
+  --help`;
 
-for (const engine of engines) {
-  const begin = performance.now();
-  const queue = [...traces];
-  let same = 0;
-  let volatile = 0;
-  const different: { id: string; found: string[] }[] = [];
-  const work = async () => {
-    for (let trace = queue.shift(); trace; trace = queue.shift()) {
-      const { scenario, observed } = trace;
-      const found = differences(observed, await runScenario(scenario, engine));
-      if (found.length === 0) same++;
-      else if (scenario.volatile) volatile++;
-      else different.push({ id: scenario.id, found });
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { jobs: { type: "string" }, show: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean" } },
+  });
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  const which = process.env.ENVOYSCRIPT_ENGINE || "both";
+  if (!["node", "envoy", "both"].includes(which)) {
+    console.error(`conformance: ENVOYSCRIPT_ENGINE is "${which}": use node, envoy or both`);
+    return 2;
+  }
+  const engines: Engine[] = [];
+  if (which !== "envoy") engines.push(nodeEngine);
+  if (which !== "node") engines.push(envoyEngine((await findEnvoy((line) => console.error(line))).path));
+  if (values.show !== undefined) {
+    const [trace] = readTraces([values.show]);
+    if (!trace) throw new Error(`there is no trace ${values.show}`);
+    for (const engine of engines) console.log(JSON.stringify(await runScenario(trace.scenario, engine), null, 1));
+    return 0;
+  }
+  const traces = readTraces(positionals);
+  if (traces.length === 0) throw new Error(`no trace begins with ${positionals.join(" or ")}`);
+  const all: Record<string, Verdict[]> = {};
+  let bad = 0;
+  for (const engine of engines) {
+    const jobs = Number(values.jobs ?? (engine.name === "node" ? 8 : 4));
+    if (!(jobs > 0)) throw new Error(`--jobs ${values.jobs}: must be a number`);
+    const begin = performance.now();
+    const queue = [...traces];
+    const verdicts: Verdict[] = [];
+    const work = async () => {
+      for (let trace = queue.shift(); trace; trace = queue.shift()) {
+        verdicts.push(await verdictOf(trace, engine));
+        if (process.stderr.isTTY) process.stderr.write(`\r${engine.name}: ${verdicts.length} of ${traces.length} `);
+      }
+    };
+    await Promise.all(Array.from({ length: jobs }, work));
+    // A busy machine moves what depends on milliseconds: what differs is tried again alone.
+    for (const [i, verdict] of verdicts.entries()) {
+      if (verdict.kind !== "different") continue;
+      verdicts[i] = await verdictOf(traces.find(({ scenario }) => scenario.id === verdict.id)!, engine);
     }
-  };
-  await Promise.all(Array.from({ length: jobs }, work));
-  different.sort((a, b) => (a.id < b.id ? -1 : 1));
-  for (const { id, found } of different) console.log(`DIFF ${id}${verbose ? `\n  ${found.join("\n  ")}` : `  ${found[0]!.split("\n").slice(0, 1)}`}`);
-  console.log(`${engine.name}: ${same} the same, ${volatile} volatile, ${different.length} different, ${((performance.now() - begin) / 1000).toFixed(1)} s`);
+    if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+    verdicts.sort((a, b) => (a.id < b.id ? -1 : 1));
+    all[engine.name] = verdicts;
+    if (!values.json) report(engine.name, verdicts, (performance.now() - begin) / 1000);
+    bad += verdicts.filter(({ kind }) => kind === "different").length;
+  }
+  if (values.json) console.log(JSON.stringify(all));
+  return bad === 0 ? 0 : 1;
 }
-process.exit(0);
+
+function report(name: string, verdicts: Verdict[], seconds: number): void {
+  for (const { id, kind, found } of verdicts) if (kind === "different") console.log(`✗ ${id}\n  ${found.join("\n  ")}`);
+  const count = (list: Verdict[], ...kinds: Verdict["kind"][]) => list.filter(({ kind }) => kinds.includes(kind)).length;
+  console.log(`\n${name}: the same / replayed`);
+  for (const title of [...AREAS.map(([area]) => area), "other"]) {
+    const list = verdicts.filter(({ id }) => areaOf(id) === title);
+    if (list.length === 0) continue;
+    const ran = count(list, "volatile");
+    console.log(`  ${String(count(list, "same", "volatile")).padStart(4)} / ${String(list.length).padEnd(4)} ${title}${ran ? ` (${ran} of them run only: their bytes change by themselves)` : ""}`);
+  }
+  for (const { id, kind, reason } of verdicts) if (kind === "known") console.log(`  ~ ${id}: ${reason}`);
+  const known = count(verdicts, "known");
+  console.log(`${name}: ${count(verdicts, "same", "volatile")} of ${verdicts.length} the same, ${known} different as known, ${count(verdicts, "different")} different (${seconds.toFixed(0)} s)`);
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`conformance: ${error instanceof Error ? error.message.split("\n", 1)[0] : error}`);
+  process.exitCode = 2;
+}
