@@ -38,8 +38,10 @@ async function serveCluster(name: string, handler: Handler, http2: boolean, reco
     socket.on("error", () => {});
     const callbacks: ServerCallbacks = {
       newStream: (encoder) =>
-        serve(handler, { encoder, onReset: () => (http2 ? encoder.reset("LocalReset") : socket.resetAndDestroy()) }, (request) =>
-          records.request(name, request),
+        serve(
+          handler,
+          { encoder, onReset: () => (http2 ? encoder.reset("LocalReset") : socket.resetAndDestroy()), onError: (error) => records.handlerFailed(name, error) },
+          (request) => records.request(name, request),
         ),
       onClose() {},
     };
@@ -87,6 +89,7 @@ export async function mountEnvoy(modules: Module[], options: MountOptions, seed:
       targets.push({ name, url: server.url, http2 });
     }
     const without = Object.entries(clusters).flatMap(([name, spec]) => (spec === noHosts ? [name] : []));
+    let crashing = false;
     const { path: binary } = await findEnvoy((line) => console.error(line));
     const envoy = await launchEnvoy({
       binary,
@@ -94,10 +97,12 @@ export async function mountEnvoy(modules: Module[], options: MountOptions, seed:
       bootstrap: withoutHosts(settingFor(modules, targets, options), without),
       onLog: ({ logger, level, text }) => {
         if (logger === "wasm") records.log(level, text);
+        if (logger === "backtrace") crashing = true;
       },
       onOutput: (line) => records.output(line),
     });
     let died: Error | undefined;
+    const live = new Set<() => void>();
     let closing = false;
     void envoy.exited.then(({ reason }) => {
       if (closing) return;
@@ -130,18 +135,23 @@ export async function mountEnvoy(modules: Module[], options: MountOptions, seed:
           pool.newStream(decoder, { onReady: resolve, onFailure: (_reason, details) => reject(new Error(details)) });
         });
         init.signal?.addEventListener("abort", () => {
-          encoder.reset("LocalReset");
           decoder.onReset("LocalReset", "aborted by the test");
+          encoder.reset("LocalReset");
         });
+        const lose = () => decoder.onReset("LocalReset", "the filter was closed");
+        live.add(lose);
         const endStream = pieces === undefined && !init.trailers;
         encoder.encodeHeaders(headers, endStream);
         if (!endStream) await sendBody(encoder, pieces, init, random);
         try {
           return await response;
         } catch (error) {
-          // A broken connection is seen before the end of the Envoy that broke it.
-          await Promise.race([envoy.exited, new Promise((resolve) => setTimeout(resolve, 300))]);
+          // A broken connection is seen before the end of the Envoy that broke it; it takes a while to write down where it was.
+          await new Promise((resolve) => setTimeout(resolve, 100));
+          if (crashing) await envoy.exited;
           throw died ?? error;
+        } finally {
+          live.delete(lose);
         }
       },
       logs: records.logs,
@@ -156,11 +166,12 @@ export async function mountEnvoy(modules: Module[], options: MountOptions, seed:
       async close() {
         const active = options.leaks === false || died ? 0 : await restingStreams(() => stat("^http\\.ingress\\.downstream_rq_active$"));
         closing = true;
+        for (const lose of live) lose();
         pool.close();
         await envoy.stop();
         closeServers();
         records.end(new Error("the filter was closed"));
-        if (died) throw died;
+        if (died ?? records.fault) throw died ?? records.fault;
         if (active > 0)
           throw new Error(`${active} stream${active > 1 ? "s" : ""} never ended: a filter holds ${active > 1 ? "them" : "it"} and nothing lets go`);
       },

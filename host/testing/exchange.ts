@@ -67,6 +67,8 @@ export interface Answer {
   encoder: Omit<MessageEncoder, "readDisable">;
   /** The handler broke the connection. */
   onReset(): void;
+  /** The handler failed: its own fault, not a part of the test. */
+  onError(error: Error): void;
 }
 
 /** A request that reached a cluster. */
@@ -136,14 +138,16 @@ export function serve(handler: Handler, answer: Answer, onRequest: (request: See
   };
 }
 
-async function respond(handler: Handler, request: Request, { encoder, onReset }: Answer, gone: () => boolean): Promise<void> {
+async function respond(handler: Handler, request: Request, { encoder, onReset, onError }: Answer, gone: () => boolean): Promise<void> {
   let response: Response;
   try {
     response = await handler(request);
     if (!(response instanceof Response)) throw new TypeError(`a cluster's function returned ${typeof response}, not a Response`);
   } catch (error) {
-    if (!gone()) onReset();
-    if (!(error instanceof ResetError)) throw error;
+    // What it was about to answer is of no interest any more.
+    if (gone()) return;
+    if (!(error instanceof ResetError)) onError(error instanceof Error ? error : new Error(String(error)));
+    onReset();
     return;
   }
   if (gone()) return;

@@ -15,15 +15,21 @@ import type { Mounted, MountOptions } from "./types.js";
 
 const BODILESS = new Set(["GET", "HEAD", "DELETE", "TRACE", "CONNECT"]);
 
+/** Who is told of what a cluster's function gets and does. */
+interface Heard {
+  onRequest(request: SeenRequest): void;
+  onError(error: Error): void;
+}
+
 /** A cluster that is a function: its "connections" are calls. */
-function functionPool(handler: Handler, http2: boolean, random: (() => number) | undefined, onRequest: (request: SeenRequest) => void): HostPool {
+function functionPool(handler: Handler, http2: boolean, random: (() => number) | undefined, heard: Heard): HostPool {
   return {
     newStream(decoder, { onReady }) {
       let cancelled = false;
       // As a connection that has to be made first: the caller has gone on by then.
       queueMicrotask(() => {
         if (cancelled) return;
-        const server = connectFunction(handler, decoder, http2, random, onRequest);
+        const server = connectFunction(handler, decoder, http2, random, heard);
         onReady(server, { protocol: http2 ? "HTTP/2" : "HTTP/1.1", remoteAddress: "127.0.0.1:9000", localAddress: "127.0.0.1:40001", readyNanoseconds: 0 });
       });
       return () => {
@@ -34,13 +40,7 @@ function functionPool(handler: Handler, http2: boolean, random: (() => number) |
   };
 }
 
-function connectFunction(
-  handler: Handler,
-  decoder: ResponseDecoder,
-  http2: boolean,
-  random: (() => number) | undefined,
-  onRequest: (request: SeenRequest) => void,
-) {
+function connectFunction(handler: Handler, decoder: ResponseDecoder, http2: boolean, random: (() => number) | undefined, heard: Heard) {
   let over = false;
   const deliver = (data: Bytes, endStream: boolean) => {
     if (random && data.length > 1) for (const piece of split(data.all(), random)) decoder.onData(new Bytes(piece), false);
@@ -50,6 +50,7 @@ function connectFunction(
   const side = serve(
     handler,
     {
+      onError: heard.onError,
       onReset() {
         if (over) return;
         over = true;
@@ -78,7 +79,7 @@ function connectFunction(
         },
       },
     },
-    onRequest,
+    heard.onRequest,
   );
   return {
     encodeHeaders(headers: HeaderMap, endStream: boolean) {
@@ -96,7 +97,7 @@ function connectFunction(
   };
 }
 
-function poolFor(spec: ClusterSpec, random: (() => number) | undefined, onRequest: (request: SeenRequest) => void): HostPool {
+function poolFor(spec: ClusterSpec, random: (() => number) | undefined, heard: Heard): HostPool {
   if (spec === refused) {
     return {
       newStream(_decoder, { onFailure }) {
@@ -111,8 +112,8 @@ function poolFor(spec: ClusterSpec, random: (() => number) | undefined, onReques
       close() {},
     };
   }
-  if (typeof spec === "function") return functionPool(spec, false, random, onRequest);
-  return functionPool((spec as { http2: Handler }).http2, true, random, onRequest);
+  if (typeof spec === "function") return functionPool(spec, false, random, heard);
+  return functionPool((spec as { http2: Handler }).http2, true, random, heard);
 }
 
 /** The client's end of an exchange inside this process: what HTTP/1 would do to it on the wire. */
@@ -169,7 +170,9 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
   const time = options.time === "manual" ? new ManualTime() : undefined;
   const clusters: Record<string, ClusterSpec> = { upstream: () => new Response(null), ...options.clusters };
   const pools: Record<string, HostPool> = {};
-  for (const [name, spec] of Object.entries(clusters)) if (spec !== noHosts) pools[name] = poolFor(spec, random, (request) => records.request(name, request));
+  for (const [name, spec] of Object.entries(clusters))
+    if (spec !== noHosts)
+      pools[name] = poolFor(spec, random, { onRequest: (request) => records.request(name, request), onError: (error) => records.handlerFailed(name, error) });
   const targets = Object.entries(clusters).map(([name, spec]) => ({ name, url: "http://127.0.0.1:9000", http2: typeof spec === "object" }));
   const bootstrap = withoutHosts(
     settingFor(modules, targets, options),
@@ -213,8 +216,8 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
     const abort = () => request.onReset("ConnectionTermination");
     open.add(abort);
     init.signal?.addEventListener("abort", () => {
-      abort();
       decoder.onReset("LocalReset", "aborted by the test");
+      abort();
     });
     const endStream = pieces === undefined && !init.trailers;
     request.onHeaders(headers, endStream);
@@ -254,7 +257,7 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
       engine.terminate();
       await engine.ended;
       records.end(new Error("the filter was closed"));
-      if (crash) throw crash;
+      if (crash ?? records.fault) throw crash ?? records.fault;
       if (found.length > 0) throw new Error(found.join("; "));
     },
     [Symbol.asyncDispose]: () => mounted.close(),

@@ -14,6 +14,8 @@ export class Records {
   /** Requests that were begun. */
   begun = 0;
   private failure: Error | undefined;
+  /** A cluster's function that failed. */
+  fault: Error | undefined;
 
   constructor(private readonly properties: string[]) {}
 
@@ -27,6 +29,10 @@ export class Records {
   output(text: string): void {
     for (const line of text.split("\n")) if (line.startsWith(MARK)) this.streams.push(streamRecord(line.slice(MARK.length), this.properties));
     this.check();
+  }
+
+  handlerFailed(cluster: string, error: Error): void {
+    this.fault ??= new Error(`the function of cluster "${cluster}" failed: ${error.message}`, { cause: error });
   }
 
   request(cluster: string, request: SeenRequest): void {

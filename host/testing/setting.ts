@@ -15,6 +15,13 @@ const FIELDS = [
   "%BYTES_SENT%",
 ];
 
+const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/** envoy 1.40: without this a cluster of HTTP/1 drops trailers. */
+const WITH_TRAILERS = {
+  [HTTP_OPTIONS]: { "@type": `type.googleapis.com/${HTTP_OPTIONS}`, explicit_http_config: { http_protocol_options: { enable_trailers: true } } },
+};
+
 /** Begins each line of the access log, so that it can be told from whatever else is printed. */
 export const MARK = "\u0002";
 
@@ -53,6 +60,7 @@ export function settingFor(modules: Module[], targets: ClusterTarget[], options:
     if (typeof config === "string") plugin.configuration = { "@type": "type.googleapis.com/google.protobuf.StringValue", value: config };
     Object.assign(plugin, options.plugin);
   });
+  for (const cluster of json.static_resources.clusters as Record<string, unknown>[]) cluster.typed_extension_protocol_options ??= WITH_TRAILERS;
   json.node = { id: "test", cluster: "test" };
   return json;
 }

@@ -38,7 +38,9 @@ async function replay(trace: Trace, engine: Engine, lane: ReturnType<typeof lane
 describe("the Node engine gives the trace of a real Envoy", () => {
   const lane = lanes(8);
   const alone = lanes(1);
-  test.concurrent.each(traces.map((trace) => [trace.scenario.id, trace] as const))("%s", { timeout: 300_000 }, (_id, trace) => replay(trace, nodeEngine, lane, alone));
+  test.concurrent.each(traces.map((trace) => [trace.scenario.id, trace] as const))("%s", { timeout: 300_000 }, (_id, trace) =>
+    replay(trace, nodeEngine, lane, alone),
+  );
 });
 
 describe("a real Envoy still gives the trace that was recorded of it", async () => {
@@ -47,7 +49,9 @@ describe("a real Envoy still gives the trace that was recorded of it", async () 
   const alone = lanes(1);
   // Two of each area.
   const chosen = AREAS.flatMap(([title]) => traces.filter(({ scenario }) => areaOf(scenario.id) === title && !scenario.volatile).slice(1, 3));
-  test.concurrent.each(chosen.map((trace) => [trace.scenario.id, trace] as const))("%s", { timeout: 300_000 }, (_id, trace) => replay(trace, engine, lane, alone));
+  test.concurrent.each(chosen.map((trace) => [trace.scenario.id, trace] as const))("%s", { timeout: 300_000 }, (_id, trace) =>
+    replay(trace, engine, lane, alone),
+  );
 });
 
 test("every trace belongs to an area", () => {

@@ -8,12 +8,22 @@ export interface KnownDifference {
   sometimes?: true;
 }
 
-const PORTS = "the ring is made of the hosts' addresses, and a replay has other ports; the Node engine also hashes with FNV, Envoy with xxHash: one value always gets one host, but not the same one";
+const PORTS =
+  "the ring is made of the hosts' addresses, and a replay has other ports; the Node engine also hashes with FNV, Envoy with xxHash: one value always gets one host, but not the same one";
 
 export const KNOWN: Record<string, KnownDifference[]> = {
   "b12-hang": [{ engine: "node", reason: "a real Envoy's worker hangs until it is killed; the engine ends at once and says which calls it was" }],
   "b11-tokens": [
-    { engine: "node", reason: "six calls and the request itself are answered at the same moment; the order in which connections come in is not Envoy's", sometimes: true },
+    {
+      engine: "node",
+      reason: "six calls and the request itself are answered at the same moment; the order in which connections come in is not Envoy's",
+      sometimes: true,
+    },
   ],
-  ...Object.fromEntries(["a", "b", "c", "d"].map((key) => [`h18-hash-header-${key}`, (["node", "envoy"] as const).map((engine) => ({ engine, reason: PORTS, sometimes: true as const }))])),
+  ...Object.fromEntries(
+    ["a", "b", "c", "d"].map((key) => [
+      `h18-hash-header-${key}`,
+      (["node", "envoy"] as const).map((engine) => ({ engine, reason: PORTS, sometimes: true as const })),
+    ]),
+  ),
 };

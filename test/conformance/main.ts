@@ -82,11 +82,15 @@ function report(name: string, verdicts: Verdict[], seconds: number): void {
     const list = verdicts.filter(({ id }) => areaOf(id) === title);
     if (list.length === 0) continue;
     const ran = count(list, "volatile");
-    console.log(`  ${String(count(list, "same", "volatile")).padStart(4)} / ${String(list.length).padEnd(4)} ${title}${ran ? ` (${ran} of them run only: their bytes change by themselves)` : ""}`);
+    console.log(
+      `  ${String(count(list, "same", "volatile")).padStart(4)} / ${String(list.length).padEnd(4)} ${title}${ran ? ` (${ran} of them run only: their bytes change by themselves)` : ""}`,
+    );
   }
   for (const { id, kind, reason } of verdicts) if (kind === "known") console.log(`  ~ ${id}: ${reason}`);
   const known = count(verdicts, "known");
-  console.log(`${name}: ${count(verdicts, "same", "volatile")} of ${verdicts.length} the same, ${known} different as known, ${count(verdicts, "different")} different (${seconds.toFixed(0)} s)`);
+  console.log(
+    `${name}: ${count(verdicts, "same", "volatile")} of ${verdicts.length} the same, ${known} different as known, ${count(verdicts, "different")} different (${seconds.toFixed(0)} s)`,
+  );
 }
 
 try {

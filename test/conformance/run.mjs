@@ -17,7 +17,7 @@ const here = {
 };
 try {
   await build({
-    entryPoints: { main: path.join(import.meta.dirname, "main.ts") },
+    entryPoints: { main: path.join(import.meta.dirname, "main.ts"), record: path.join(import.meta.dirname, "record.ts") },
     outdir,
     outExtension: { ".js": ".mjs" },
     bundle: true,
@@ -32,4 +32,4 @@ try {
 } catch {
   process.exit(1);
 }
-await import(path.join(outdir, "main.mjs"));
+await import(path.join(outdir, process.argv[2] === "record" ? (process.argv.splice(2, 1), "record.mjs") : "main.mjs"));

@@ -13,6 +13,9 @@ export async function verdictOf({ scenario, observed }: Trace, engine: Engine): 
   const known = KNOWN[id]?.find((entry) => entry.engine === engine.name);
   const found = differences(observed, await runScenario(scenario, engine));
   if (scenario.volatile) return { id, kind: "volatile", found: [] };
-  if (found.length === 0) return known && !known.sometimes ? { id, kind: "different", found: [`it is in known-differences.ts, but does not differ any more (${known.reason})`] } : { id, kind: "same", found };
+  if (found.length === 0)
+    return known && !known.sometimes
+      ? { id, kind: "different", found: [`it is in known-differences.ts, but does not differ any more (${known.reason})`] }
+      : { id, kind: "same", found };
   return known ? { id, kind: "known", found, reason: known.reason } : { id, kind: "different", found };
 }

@@ -86,7 +86,7 @@ describe("wrong usage is one line that says what to do, and code 2", () => {
     ["an unknown option", ["build", "a.ts", "--debog"], /^envoyscript build: unknown option '--debog' \(Did you mean --debug\?\)/],
     ["a size in other units", ["build", "a.ts", "--memory", "64mb"], /^envoyscript: --memory 64mb: no size; write 64MiB/],
     ["a .wasm to build", ["build", "a.wasm"], /^envoyscript: a\.wasm: no TypeScript file/],
-    ["no upstream", ["run", "a.ts"], /^envoyscript run: required option '--upstream <url>' not specified/],
+    ["no upstream", ["run", "a.ts"], /^envoyscript: required option '--upstream <url>' not specified/],
     ["a port beyond the last", ["run", "a.ts", "--upstream", "http://a", "--port", "70000"], /^envoyscript: --port 70000: no port/],
     ["an upstream that is no URL", ["run", "a.ts", "--upstream", "nope:xx:"], /^envoyscript: --upstream: "nope:xx:" is no URL/],
     [

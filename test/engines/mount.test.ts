@@ -1,22 +1,321 @@
 // mount(): the same tests on the Node engine and on a real Envoy.
 import path from "node:path";
-import { describe, expect, test } from "vitest";
-import { mount } from "../../host/testing/index.js";
+import { afterEach, describe, expect, test } from "vitest";
+import {
+  grpcMessages,
+  grpcResponse,
+  http2,
+  type Mounted,
+  type MountOptions,
+  mount,
+  noHosts,
+  refused,
+  reset,
+  trailersOf,
+  withTrailers,
+} from "../../host/testing/index.js";
+import { buildModule } from "../harness/build.js";
 
 const example = (name: string) => path.resolve(import.meta.dirname, `../../guest/examples/${name}.ts`);
+const recorder = path.resolve(import.meta.dirname, "../conformance/probes/recorder.wasm");
+
+const open: Mounted[] = [];
+afterEach(async () => {
+  await Promise.allSettled(open.splice(0).map((envoy) => envoy.close()));
+});
 
 describe.each(["node", "envoy"] as const)("on the %s engine", (engine) => {
-  test("a filter changes headers on their way to the upstream and back", async () => {
-    const envoy = await mount(example("headers"), {
-      engine,
-      config: { greeting: "hello" },
-      clusters: { upstream: (request) => Response.json(Object.fromEntries(request.headers)) },
-    });
-    const response = await envoy.fetch("/x");
-    expect(response.status).toBe(200);
-    console.log(await response.json(), [...response.headers], envoy.requests("upstream").length);
-    await envoy.settled();
-    console.log(envoy.streams, envoy.logs.length);
+  const start = async (file: string, options: MountOptions = {}): Promise<Mounted> => {
+    const envoy = await mount(file, { engine, ...options });
+    open.push(envoy);
+    return envoy;
+  };
+  const end = async (envoy: Mounted): Promise<void> => {
+    open.splice(open.indexOf(envoy), 1);
     await envoy.close();
+  };
+
+  test("a filter changes headers on their way to the upstream and back", async () => {
+    const envoy = await start(example("headers"), {
+      config: { greeting: "hello" },
+      clusters: { upstream: (request) => Response.json({ greeting: request.headers.get("x-greeting"), host: request.headers.get("host") }) },
+    });
+    const response = await envoy.fetch("/x?y=1", { headers: { "user-agent": "me", "x-internal": "secret" } });
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({ greeting: "hello, me", host: "test" });
+    expect(response.headers.get("x-served-path")).toBe("/x?y=1");
+    expect(envoy.requests("upstream").map(({ method, path: p, headers }) => [method, p, headers.get("x-internal")])).toEqual([["GET", "/x?y=1", null]]);
+    await envoy.settled();
+    expect(envoy.streams).toMatchObject([
+      { method: "GET", path: "/x?y=1", status: 200, details: "via_upstream", flags: "-", cluster: "upstream", received: 0 },
+    ]);
+    await end(envoy);
   });
+
+  test("a callout is a function; so is the upstream", async () => {
+    const envoy = await start(example("auth"), {
+      config: { cluster: "auth" },
+      clusters: {
+        auth: (request) => (request.headers.get("authorization") === "t" ? new Response("ann") : new Response("no", { status: 401 })),
+        upstream: (request) => new Response(`for ${request.headers.get("x-user")}`),
+      },
+    });
+    expect(await (await envoy.fetch("/", { headers: { authorization: "t" } })).text()).toBe("for ann");
+    expect((await envoy.fetch("/", { headers: { authorization: "wrong" } })).status).toBe(403);
+    expect(envoy.requests("auth")).toHaveLength(2);
+    expect(envoy.requests("upstream")).toHaveLength(1);
+    await end(envoy);
+  });
+
+  test("a body reaches the filter and the upstream, in pieces or whole", async () => {
+    const envoy = await start(recorder, {
+      config: "on_request_body: ret 1\non_request_body?eos: setbuf 0 0 0 <\non_request_body?eos: ret 0",
+      clusters: { upstream: async (request) => new Response(`${await request.text()}>`) },
+    });
+    expect(await (await envoy.fetch("/", { body: ["ab", "cd", "ef"] })).text()).toBe("<abcdef>");
+    expect(envoy.requests()[0]!.text).toBe("<abcdef");
+    await end(envoy);
+  });
+
+  test("random pieces of a body do not change what comes out", async () => {
+    const text = "0123456789".repeat(300);
+    for (const splits of [1, 2, 3, 4]) {
+      const envoy = await start(recorder, {
+        splits,
+        config: "on_request_body: ret 1\non_request_body?eos: ret 0",
+        clusters: { upstream: async (request) => new Response(await request.text()) },
+      });
+      expect(await (await envoy.fetch("/", { body: [text] })).text()).toBe(text);
+      await end(envoy);
+    }
+  });
+
+  test("a response streams: its first piece is there before its last is made", async () => {
+    let more!: (text: string) => void;
+    const envoy = await start(recorder, {
+      config: "",
+      clusters: {
+        upstream: () =>
+          new Response(
+            new ReadableStream({
+              start(controller) {
+                controller.enqueue(Buffer.from("first "));
+                more = (text) => {
+                  controller.enqueue(Buffer.from(text));
+                  controller.close();
+                };
+              },
+            }),
+          ),
+      },
+    });
+    const response = await envoy.fetch("/");
+    const reader = response.body!.getReader();
+    expect(Buffer.from((await reader.read()).value!).toString()).toBe("first ");
+    more("last");
+    expect(Buffer.from((await reader.read()).value!).toString()).toBe("last");
+    expect((await reader.read()).done).toBe(true);
+    await end(envoy);
+  });
+
+  test("trailers go both ways", async () => {
+    const envoy = await start(recorder, {
+      config: "on_request_trailers: add 1 x-more 2\non_response_trailers: add 3 x-back 3",
+      clusters: {
+        upstream: async (request) => {
+          await request.text();
+          return withTrailers(new Response("ok"), { "x-seen": JSON.stringify(trailersOf(request)) });
+        },
+      },
+    });
+    const response = await envoy.fetch("/", { body: "x", trailers: { "x-t": "1" } });
+    expect(await response.text()).toBe("ok");
+    expect(trailersOf(response)).toEqual({ "x-seen": '{"x-t":"1","x-more":"2"}', "x-back": "3" });
+    await end(envoy);
+  });
+
+  test("an upstream that breaks, refuses, or has no hosts", async () => {
+    const broken = await start(recorder, {
+      config: "",
+      clusters: {
+        upstream: () => {
+          throw reset();
+        },
+      },
+    });
+    expect(await (await broken.fetch("/")).text()).toBe("upstream connect error or disconnect/reset before headers. reset reason: connection termination");
+    await broken.settled();
+    expect(broken.streams[0]).toMatchObject({ status: 503, flags: "UC", details: "upstream_reset_before_response_started{connection_termination}" });
+    await end(broken);
+    const dead = await start(recorder, { config: "", clusters: { upstream: refused } });
+    expect((await dead.fetch("/")).status).toBe(503);
+    await dead.settled();
+    expect(dead.streams[0]).toMatchObject({ flags: "UF" });
+    await end(dead);
+    const empty = await start(recorder, { config: "", clusters: { upstream: noHosts } });
+    expect(await (await empty.fetch("/")).text()).toBe("no healthy upstream");
+    await end(empty);
+  });
+
+  test("gRPC: a unary callout, and what became of it", async () => {
+    const envoy = await start(recorder, {
+      config:
+        "on_request_headers: ret 1\non_request_headers: grpc %0a%05%0a%03rpc 1000 my.Svc Meth hello\non_grpc_receive: buf 5 0 100\non_grpc_receive: eff $last\non_grpc_receive: continue 0",
+      clusters: {
+        rpc: http2(async (request) => grpcResponse([`${new URL(request.url).pathname} ${Buffer.from(grpcMessages(await request.arrayBuffer())[0]!)}`])),
+      },
+    });
+    expect((await envoy.fetch("/")).status).toBe(200);
+    expect((await envoy.logged(/buf\(5/)).text).toContain('"/my.Svc/Meth hello"');
+    await end(envoy);
+  });
+
+  test("metrics, logs and properties can be asked for", async () => {
+    const envoy = await start(recorder, {
+      config: "on_request_headers: metric 0 seen\non_request_headers: inc $m 2\non_request_headers: setprop who ann\non_request_headers: log 3 careful",
+      properties: ["who"],
+    });
+    await envoy.fetch("/");
+    await envoy.settled();
+    expect(envoy.streams[0]!.properties).toEqual({ who: "ann" });
+    expect(await envoy.metrics()).toEqual({ seen: 2 });
+    expect(await envoy.logged(/careful/)).toEqual({ level: "warning", text: "careful" });
+    await end(envoy);
+  });
+
+  test("routes of the test decide where a request goes", async () => {
+    const envoy = await start(recorder, {
+      config: "on_request_headers: add 0 x-to other",
+      routes: [
+        { match: { prefix: "/", headers: [{ name: "x-to", string_match: { exact: "other" } }] }, route: { cluster: "other" } },
+        { match: { prefix: "/" }, route: { cluster: "upstream" } },
+      ],
+      clusters: { other: () => new Response("other") },
+    });
+    expect(await (await envoy.fetch("/")).text()).toBe("other");
+    await end(envoy);
+  });
+
+  test("two modules in a chain see each other's headers", async () => {
+    const envoy = await start(recorder, { config: "on_request_headers: add 0 x-a 1", chain: [{ module: recorder, config: "on_request_headers: get 0 x-a" }] });
+    await envoy.fetch("/");
+    expect((await envoy.logged(/get\(0,x-a\)/)).text).toContain('-> 0 "1"');
+    await end(envoy);
+  });
+
+  test("a client that aborts ends the stream", async () => {
+    const envoy = await start(recorder, { config: "on_request_headers: ret 1" });
+    const abort = new AbortController();
+    const request = envoy.fetch("/", { signal: abort.signal });
+    await envoy.logged(/< on_request_headers/);
+    abort.abort();
+    await expect(request).rejects.toThrow(/aborted by the test/);
+    await envoy.settled();
+    expect(envoy.streams[0]).toMatchObject({ status: 0, flags: "DC", details: "downstream_remote_disconnect" });
+    await end(envoy);
+  });
+
+  test("a stream that a filter holds for ever is a leak", async () => {
+    const envoy = await start(recorder, { config: "on_request_headers: ret 1" });
+    const request = envoy.fetch("/").catch(() => {});
+    await envoy.logged(/< on_request_headers/);
+    open.length = 0;
+    await expect(envoy.close()).rejects.toThrow(/^1 stream never ended/);
+    await request;
+  });
+
+  test("a configuration that the filter refuses is an error with its reason", async () => {
+    await expect(start(example("auth"), { config: {} })).rejects.toThrow(/cluster/);
+    await expect(start(recorder, { config: "on_configure: ret 0" })).rejects.toThrow(/Unable to create Wasm plugin|Failed to configure/);
+  });
+
+  test("a trap answers 503 and is in the log", async () => {
+    const envoy = await start(recorder, { config: "on_request_headers: trap", plugin: { failure_policy: "FAIL_CLOSED" } });
+    expect((await envoy.fetch("/")).status).toBe(503);
+    await envoy.logged(/Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable/);
+    await end(envoy);
+  });
+
+  test("a call that takes a whole Envoy down is an error, not a hang", async () => {
+    const envoy = await start(recorder, { config: "on_request_headers: close 0\non_request_headers: close 0" });
+    await expect(envoy.fetch("/")).rejects.toThrow(
+      engine === "node" ? /a real Envoy would die \(SIGSEGV\) here: .*close_stream twice/ : /Envoy ended: .*Segmentation|SIGSEGV/,
+    );
+    open.length = 0;
+    await expect(envoy.close()).rejects.toThrow();
+  });
+});
+
+test("both engines at once: what differs is an error", async () => {
+  const envoy = await mount(recorder, { engine: "both", config: "on_response_headers: add 2 x-a 1", clusters: { upstream: () => new Response("same") } });
+  expect(await (await envoy.fetch("/")).text()).toBe("same");
+  await envoy.settled();
+  await envoy.close();
+  let count = 0;
+  const other = await mount(recorder, { engine: "both", config: "", clusters: { upstream: () => new Response(String(count++)) } });
+  await expect(other.fetch("/")).rejects.toThrow(/the engines differ in the body: node "0", envoy "1"|node "1", envoy "0"/);
+  await other.close();
+});
+
+test("time stands still until it is moved: ticks and timeouts", async () => {
+  const ticking = await mount(recorder, { time: "manual", config: "on_configure: tick 1000" });
+  await ticking.advance(3500);
+  expect(ticking.logs.filter(({ text }) => text.startsWith("> on_tick"))).toHaveLength(6); // On the main thread and on the worker, three times each.
+  await ticking.close();
+  const slow = await mount(recorder, { time: "manual", config: "", clusters: { upstream: () => new Promise(() => {}) } });
+  const request = slow.fetch("/");
+  await slow.advance(14_999);
+  expect(slow.streams).toHaveLength(0);
+  await slow.advance(2);
+  const response = await request;
+  expect([response.status, await response.text()]).toEqual([504, "upstream request timeout"]);
+  await slow.close();
+});
+
+test("memory that grows with every request is a leak", async () => {
+  const leaky = buildModule(`
+    import { Filter, NoConfig, Stream, filter } from "envoyscript-sdk";
+    const kept: Array<Uint8Array> = [];
+    @filter("leaky")
+    export class Leaky extends Filter<NoConfig> {
+      handle(stream: Stream): void {
+        kept.push(new Uint8Array(4096));
+      }
+    }
+  `);
+  const envoy = await mount(leaky);
+  for (let i = 0; i < 600; i++) await (await envoy.fetch("/")).text();
+  await expect(envoy.close()).rejects.toThrow(/memory grows with its requests/);
+  const sound = await mount(example("headers"), { config: { greeting: "x" } });
+  for (let i = 0; i < 600; i++) await (await sound.fetch("/")).text();
+  await sound.close();
+});
+
+test("an endless loop is stopped, its VM fails, and another one goes on", async () => {
+  const loop = path.resolve(import.meta.dirname, "../engines/modules/loop.wat");
+  const { default: wabt } = await import("wabt");
+  const { readFileSync, mkdtempSync, writeFileSync, rmSync } = await import("node:fs");
+  const { tmpdir } = await import("node:os");
+  const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-loop-"));
+  try {
+    const file = path.join(directory, "loop.wasm");
+    writeFileSync(file, (await wabt()).parseWat("loop.wat", readFileSync(loop, "utf8")).toBinary({}).buffer);
+    const envoy = await mount(file, {
+      config: "",
+      chain: [{ module: recorder, config: "on_request_headers: say here" }],
+      plugin: { failure_policy: "FAIL_OPEN" },
+    });
+    expect((await envoy.fetch("/")).status).toBe(503);
+    await envoy.logged(/proxy_on_request_headers failed: Uncaught endless loop \(a real Envoy would hang in it\)/);
+    expect((await envoy.fetch("/")).status).toBe(200);
+    await envoy.logged(/here/);
+    await envoy.close();
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+test("an engine that does not exist is named", async () => {
+  await expect(mount(recorder, { engine: "nginx" as never })).rejects.toThrow('ENVOYSCRIPT_ENGINE is "nginx": use node, envoy, both');
+  await expect(mount("nowhere.wasm")).rejects.toThrow("nowhere.wasm: no such file");
 });

@@ -1,0 +1,7 @@
+// Our own scenarios, by the items of the conformance checklist (facts/envoy-wasm.md G).
+import { flow } from "./flow.js";
+import { maps } from "./maps.js";
+import type { Group } from "./parts.js";
+import { others } from "./state.js";
+
+export const GROUPS: Group[] = [...maps, ...flow, ...others];
