@@ -223,6 +223,8 @@ export function receive(): { decoder: ResponseDecoder; response: Promise<Respons
     resolve = yes;
     reject = no;
   });
+  // Whoever does not wait for it any more is not told.
+  response.catch(() => {});
   let made: Response | undefined;
   let headers: HeaderMap | undefined;
   const make = () => {
