@@ -36,8 +36,10 @@ export function createCluster({ name, hosts, pick, filters, bufferLimit = 1 << 2
     },
     bufferLimit,
     poolFor(host) {
-      let pool = pools.get(host.address);
-      if (!pool) pools.set(host.address, (pool = makePool(host)));
+      const found = pools.get(host.address);
+      if (found) return found;
+      const pool = makePool(host);
+      pools.set(host.address, pool);
       return pool;
     },
     close() {

@@ -301,6 +301,8 @@ export class FilterManager {
       let status: TrailersStatus = pass.isRequest ? entry.filter.decodeTrailers(trailers) : entry.filter.encodeTrailers(trailers);
       pass.calling = undefined;
       side.endStream = true;
+      // envoy 1.40: trailers are written to a stream that is no longer there; headers and data are not.
+      if (!pass.isRequest && this.gone && status === TrailersStatus.Continue) throw new EnvoyCrash("SIGSEGV", "close_stream in on_response_trailers = 0");
       if (pass.aborted) {
         if (pass.isRequest) this.executePrepared();
         status = TrailersStatus.StopIteration;

@@ -275,7 +275,8 @@ class Connection implements MessageHandler, RequestEncoder {
     if (whole) this.parser.end();
     this.decoder = undefined;
     this.destroy();
-    if (!whole && decoder && !this.responseDone) decoder.onReset("ConnectionTermination");
+    // envoy 1.40: the end of the connection is parsed too, and in the middle of a message it is an error of the protocol.
+    if (!whole && decoder && !this.responseDone) decoder.onReset(this.tunnel || this.parser.idle ? "ConnectionTermination" : "ProtocolError");
     else if (decoder && this.responseDone && !this.requestDone) decoder.onReset("ConnectionTermination");
   }
 

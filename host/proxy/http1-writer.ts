@@ -9,6 +9,7 @@ const UNNAMED = new Set([102, 103, 418, 451, 509]);
 
 /** envoy 1.40: what it has no name for is "Unknown". */
 export function reasonPhrase(status: number): string {
+  if (status === 599) return "Last Unassigned Server Error Code";
   return UNNAMED.has(status) ? "Unknown" : (STATUS_CODES[status] ?? "Unknown");
 }
 

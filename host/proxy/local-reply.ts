@@ -62,7 +62,6 @@ export function checkRequiredRequestHeaders(headers: HeaderMap): string | undefi
   if (isConnect ? !headers.has(":authority") : !headers.has(":path")) return `missing required header: ${isConnect ? ":authority" : ":path"}`;
   for (const [name, value] of headers.entries()) {
     if (!/^:?[!#$%&'*+.^_`|~0-9A-Za-z-]*$/.test(name)) return `invalid header name: ${name}`;
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones that must not be there.
     if (/[\r\n\0]/.test(value)) return `invalid header value for: ${name}`;
   }
   return undefined;

@@ -427,7 +427,7 @@ export function bindImports(vm: Vm): { objects: WebAssembly.Imports; memory: Web
   return { objects, memory };
 }
 
-function bind(vm: Vm, module: string, name: string, wasi: Record<string, (...args: never[]) => number | void>): WebAssembly.ImportValue {
+function bind(vm: Vm, module: string, name: string, wasi: Record<string, (...args: never[]) => number | undefined>): WebAssembly.ImportValue {
   const isWasi = WASI_MODULES.has(module);
   if (!allows(vm.config, name)) {
     return () => {
@@ -435,7 +435,7 @@ function bind(vm: Vm, module: string, name: string, wasi: Record<string, (...arg
       return isWasi ? 76 : InternalFailure;
     };
   }
-  const traced = (call: (...args: never[]) => number | void) => guarded(vm, `${module}.${name}`, allowedWhile(name), call);
+  const traced = (call: (...args: never[]) => number | undefined) => guarded(vm, `${module}.${name}`, allowedWhile(name), call);
   if (isWasi) return traced(wasi[name]!) as WebAssembly.ImportValue;
   const big = BIG[name];
   if (big) return traced(((id: number, value: bigint) => big(vm, id, value)) as never) as WebAssembly.ImportValue;
@@ -476,8 +476,8 @@ function guarded(
   vm: Vm,
   name: string,
   { start, malloc }: { start: boolean; malloc: boolean },
-  call: (...args: never[]) => number | void,
-): (...args: never[]) => number | void {
+  call: (...args: never[]) => number | undefined,
+): (...args: never[]) => number | undefined {
   return (...args) => {
     if (vm.phase !== undefined) {
       if (vm.phase === "instantiate") throw new StartSectionCall(name);

@@ -299,7 +299,7 @@ export class GrpcCalls {
   private onMessage(token: number, message: Uint8Array, cleanUp: () => void): void {
     const { root } = this;
     const tell = () => {
-      root.grpcMessage = message;
+      root.grpcMessage = new Bytes(message);
       root.vm.notify("proxy_on_grpc_receive", root, root.id, token, message.length);
       root.grpcMessage = undefined;
       cleanUp();

@@ -36,8 +36,10 @@ const cache = new Map<string, LoadedModule | LoadFailure>();
 /** Looks at a module's bytes and compiles them; the same bytes are compiled once. */
 export function inspectModule(bytes: Uint8Array): LoadedModule | LoadFailure {
   const key = createHash("sha256").update(bytes).digest("base64");
-  let found = cache.get(key);
-  if (!found) cache.set(key, (found = inspect(bytes)));
+  const known = cache.get(key);
+  if (known) return known;
+  const found = inspect(bytes);
+  cache.set(key, found);
   return found;
 }
 

@@ -20,8 +20,10 @@ export class MetricStore {
 
   stat(type: number, name: string): Stat {
     const key = `${type} ${name}`;
-    let stat = this.stats.get(key);
-    if (!stat) this.stats.set(key, (stat = { type, name, value: 0n, samples: [], merged: 0 }));
+    const known = this.stats.get(key);
+    if (known) return known;
+    const stat: Stat = { type, name, value: 0n, samples: [], merged: 0 };
+    this.stats.set(key, stat);
     return stat;
   }
 

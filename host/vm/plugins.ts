@@ -220,8 +220,10 @@ export class Plugins {
 const codeHashes = new WeakMap<Uint8Array, string>();
 
 function codeHash(code: Uint8Array): string {
-  let hash = codeHashes.get(code);
-  if (!hash) codeHashes.set(code, (hash = createHash("sha256").update(code).digest("hex")));
+  const known = codeHashes.get(code);
+  if (known) return known;
+  const hash = createHash("sha256").update(code).digest("hex");
+  codeHashes.set(code, hash);
   return hash;
 }
 

@@ -10,7 +10,8 @@ import type { Vm } from "./vm.js";
 
 interface CallResponse {
   headers: HeaderMap;
-  body: Bytes;
+  /** Read-only to the guest (envoy 1.40). */
+  body: Uint8Array;
   trailers: HeaderMap | undefined;
 }
 
@@ -21,7 +22,7 @@ export class RootContext extends Context {
   callResponse: CallResponse | undefined;
   grpcInitialMetadata: HeaderMap | undefined;
   grpcTrailingMetadata: HeaderMap | undefined;
-  grpcMessage: Uint8Array | undefined;
+  grpcMessage: Bytes | undefined;
   /** What `proxy_get_status` tells. */
   statusCode = 0;
   statusMessage = "";
@@ -110,7 +111,7 @@ export class RootContext extends Context {
     this.lastCall += 4;
     const token = this.lastCall;
     const call = client.send(cluster, headers, body, timeoutMs === 0 ? undefined : timeoutMs, {
-      onSuccess: (responseHeaders, responseBody, trailers) => this.onCallEnd(token, { headers: responseHeaders, body: responseBody, trailers }),
+      onSuccess: (responseHeaders, responseBody, trailers) => this.onCallEnd(token, { headers: responseHeaders, body: responseBody.all(), trailers }),
       onFailure: () => this.onCallEnd(token, undefined),
     });
     if (!call) return [10, 0];

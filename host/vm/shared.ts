@@ -11,8 +11,8 @@ export class SharedData {
 
   /** `cas` 0 sets anyway. Returns false where the value has another counter by now. */
   set(vmId: string, key: string, value: string, cas: number): boolean {
-    let space = this.spaces.get(vmId);
-    if (!space) this.spaces.set(vmId, (space = new Map()));
+    const space = this.spaces.get(vmId) ?? new Map<string, { value: string; cas: number }>();
+    this.spaces.set(vmId, space);
     const present = space.get(key);
     if (present && cas !== 0 && cas !== present.cas) return false;
     space.set(key, { value, cas: this.next() });

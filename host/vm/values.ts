@@ -15,7 +15,7 @@ export type Value =
   | { timestamp: bigint }
   | { bytes: Uint8Array; field?: (name: string) => Value | undefined }
   | { list: Value[] }
-  | { map: [string, Value][] }
+  | { map: [string, Value][]; get?: (name: string) => Value | undefined }
   | { look: (name: string) => Value | undefined; names: readonly string[] };
 
 /** As the guest gets it; undefined for what has no encoding (null, or something that can only be looked into). Strings are byte strings. */
@@ -59,7 +59,7 @@ function eight(value: bigint): Uint8Array {
 export function step(value: Value, name: string): Value | undefined {
   if (value === null || typeof value !== "object") return undefined;
   if ("look" in value) return value.look(name);
-  if ("map" in value) return value.map.find(([key]) => key === name)?.[1];
+  if ("map" in value) return value.get ? value.get(name) : value.map.find(([key]) => key === name)?.[1];
   if ("list" in value) return /^\d+$/.test(name) ? value.list[Number(name)] : undefined;
   if ("bytes" in value) return value.field?.(name);
   return undefined;
@@ -78,8 +78,8 @@ export function bytesOf(text: string): string {
   return Buffer.from(text, "utf8").toString("latin1");
 }
 
-/** A header map: repeated names joined with ",". */
+/** A header map: repeated names joined with ",", looked up without regard to case. */
 export function fromHeaders(map: HeaderMap): Value {
   const names = [...new Set([...map.entries()].map(([name]) => name))];
-  return { map: names.map((name) => [name, map.joined(name)!]) };
+  return { map: names.map((name) => [name, map.joined(name)!]), get: (name) => map.joined(name.toLowerCase()) };
 }

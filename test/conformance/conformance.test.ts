@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { findEnvoy } from "../../host/envoy/find.js";
 import { AREAS, areaOf } from "./areas.js";
+import { BUFFERS, CELLS, CHECKLIST, MAPS } from "./coverage.js";
 import type { Engine } from "./engine.js";
 import { envoyEngine } from "./envoy.js";
 import { nodeEngine } from "./node.js";
@@ -56,6 +57,22 @@ describe("a real Envoy still gives the trace that was recorded of it", async () 
 
 test("every trace belongs to an area", () => {
   expect(traces.map(({ scenario }) => scenario.id).filter((id) => areaOf(id) === "other")).toEqual([]);
+});
+
+describe("the conformance checklist is covered", () => {
+  const ids = traces.map(({ scenario }) => scenario.id);
+
+  test.each(Object.entries(CHECKLIST))("%s", (_item, prefixes) => {
+    expect(prefixes.filter((prefix) => !ids.some((id) => id.startsWith(prefix)))).toEqual([]);
+  });
+
+  test.each(Object.entries(CELLS))("every map and buffer in %s", (_place, id) => {
+    const script = traces.find(({ scenario }) => scenario.id === id)?.scenario.plugins?.[0]?.script ?? "";
+    for (const map of MAPS) for (const call of [`get ${map} `, `pairs ${map}`]) expect(script).toContain(call);
+    for (const buffer of BUFFERS) for (const call of [`buf ${buffer} `, `bufstatus ${buffer}`]) expect(script).toContain(call);
+    // Bodies are written by g18-* and b4-body-*: through a pointer that is left over it would be a write into memory nobody owns.
+    for (const buffer of BUFFERS.slice(2)) expect(script).toContain(`setbuf ${buffer} `);
+  });
 });
 
 afterAll(() => {

@@ -32,4 +32,6 @@ try {
 } catch {
   process.exit(1);
 }
-await import(path.join(outdir, process.argv[2] === "record" ? (process.argv.splice(2, 1), "record.mjs") : "main.mjs"));
+const record = process.argv[2] === "record";
+if (record) process.argv.splice(2, 1);
+await import(path.join(outdir, record ? "record.mjs" : "main.mjs"));

@@ -53,7 +53,7 @@ describe("help", () => {
   test.each([["build"], ["run"], ["config"]])("%s --help explains the options and shows examples", async (command) => {
     const { code, stdout, stderr } = await place.run([command, "--help"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toContain(`Usage: envoyscript ${command} [options] <file...>`);
+    expect(stdout).toContain(`Usage: envoyscript ${command} [options] ${command === "run" ? "[file...]" : "<file...>"}`);
     expect(stdout).toContain("Examples:\n  $ envoyscript ");
   });
 

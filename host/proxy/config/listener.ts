@@ -118,7 +118,7 @@ function readAccessLogs(fields: Fields): AccessLogConfig[] {
 function readHttpFilters(fields: Fields): HttpFilterConfig[] {
   const filters: HttpFilterConfig[] = [];
   const list = fields.list("http_filters");
-  list.forEach((filter, i) => {
+  for (const [i, filter] of list.entries()) {
     const name = filter.required("name");
     const disabled = filter.bool("disabled") ?? false;
     const discovery = filter.message("config_discovery");
@@ -132,7 +132,7 @@ function readHttpFilters(fields: Fields): HttpFilterConfig[] {
       source.accept("resource_api_version", "initial_fetch_timeout").done();
       discovery.accept("type_urls", "default_config", "apply_default_config_without_warming").done();
       filter.done();
-      return;
+      continue;
     }
     const config = filter.message("typed_config");
     if (!config) return filter.fail("typed_config", "is missing");
@@ -153,7 +153,7 @@ function readHttpFilters(fields: Fields): HttpFilterConfig[] {
       throw new ConfigError(`${filter.path}: the node engine does not support ${config.type || name}`);
     }
     config.done();
-  });
+  }
   return filters;
 }
 

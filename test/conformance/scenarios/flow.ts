@@ -275,7 +275,7 @@ const pausing: Scenario[] = [
       about: `pausing and a callout: ${name}`,
       plugins: [p1([...script], { allow_stop: allow }), p2],
       clients: [post(CHUNKED, 500)],
-      upstream: { alt: [120, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"] },
+      upstream: { alt: [200, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"] },
     }),
   ),
   ...(
@@ -325,7 +325,7 @@ const pausing: Scenario[] = [
       about: `pausing the response for a callout: ${name}`,
       plugins: [p2, p1([...script])],
       clients: [{ ...GET, wait: 600 }],
-      upstream: { up: CHUNKED_ANSWER, alt: [80, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"] },
+      upstream: { up: CHUNKED_ANSWER, alt: [200, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"] },
     }),
   ),
   {
@@ -341,7 +341,7 @@ const pausing: Scenario[] = [
       },
     ],
     clients: [post(CHUNKED, 600)],
-    upstream: { alt: [60, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"] },
+    upstream: { alt: [200, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"] },
   },
   {
     id: "combo-h2-response",
@@ -459,13 +459,13 @@ const replies: Scenario[] = [
       plugins: [p1([`on_request_headers#1: prop request|path`, `on_request_headers: reply ${status} d '' -1`, "on_response_headers: pairs 2"])],
     }),
   ),
-  ...REPLY_PLACES.slice(1).map(
+  ...[...REPLY_PLACES.slice(1), "on_response_body?eos"].map(
     (callback): Scenario => ({
       id: `g20-close-${place(callback)}`,
       about: `close_stream in ${callback}`,
       plugins: [p1([`${callback}: close ${callback.includes("response") ? 1 : 0}`]), p2],
       clients: [post(CHUNKED, 450)],
-      upstream: { up: CHUNKED_ANSWER },
+      upstream: { up: callback.endsWith("?eos") ? [...CHUNKED_ANSWER.slice(0, -1), "0\r\n\r\n"] : CHUNKED_ANSWER },
     }),
   ),
   {
