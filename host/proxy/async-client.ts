@@ -81,6 +81,7 @@ class Stream implements AsyncStream, RouterStream {
   private over = false;
   private isGrpc = false;
   private isHead = false;
+  private responseStarted = false;
   private readonly asyncRoute: RouterRoute;
 
   constructor(
@@ -133,6 +134,10 @@ class Stream implements AsyncStream, RouterStream {
   sendLocalReply(reply: LocalReply): void {
     if (this.over) return;
     this.info.responseCodeDetails = reply.details;
+    if (this.responseStarted) {
+      this.resetStream();
+      return;
+    }
     const rewrite = ({ status, body }: { status: number; body: string }) => ({ status, body });
     const { headers, body } = localReplyMessage(reply, { isGrpc: this.isGrpc, isHead: this.isHead, rewrite, info: this.info });
     this.encodeHeaders(headers, body === "");
@@ -143,6 +148,7 @@ class Stream implements AsyncStream, RouterStream {
 
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.over) return;
+    this.responseStarted = true;
     this.callbacks.onHeaders(headers, endStream);
     if (endStream) this.complete();
   }

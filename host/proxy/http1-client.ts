@@ -199,7 +199,7 @@ class Connection implements MessageHandler, RequestEncoder {
       const { decoder } = this;
       this.decoder = undefined;
       this.destroy();
-      decoder?.onReset("ProtocolError", error.details);
+      decoder?.onReset("ProtocolError");
     }
   }
 

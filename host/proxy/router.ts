@@ -246,16 +246,11 @@ export class Router implements StreamFilter {
     if (flag) info.flags.add(flag);
     const text = REASONS[reason];
     const details = `{${text}${transport ? `|${transport}` : ""}}`.replace(/\s/g, "_");
-    if (this.responseStarted) {
-      info.responseCodeDetails = `upstream_reset_after_response_started${details}`;
-      this.stream.resetStream(info.responseCodeDetails);
-      return;
-    }
-    // envoy 1.40: an answer that broke the protocol is the upstream's fault (502), everything else unavailability.
+    // envoy 1.40: an answer that broke the protocol is the upstream's fault (502), everything else unavailability. Where headers have left already it is a reset.
     this.stream.sendLocalReply({
       status: reason === "ProtocolError" ? 502 : 503,
       body: `upstream connect error or disconnect/reset before headers. reset reason: ${text}`,
-      details: `upstream_reset_before_response_started${details}`,
+      details: `upstream_reset_${this.responseStarted ? "after" : "before"}_response_started${details}`,
       grpcStatus: 14,
     });
   }

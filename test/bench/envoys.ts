@@ -1,10 +1,12 @@
 // The Envoys of a run: one upstream that answers everything itself, and one per contender in front of it.
+import { spawn } from "node:child_process";
+import path from "node:path";
 import { bootstrap, type ClusterTarget, clusterFor } from "../../host/envoy/bootstrap.js";
 import { findEnvoy } from "../../host/envoy/find.js";
 import { launchEnvoy, type RunningEnvoy } from "../../host/envoy/launch.js";
 import type { Contender } from "./contenders.js";
 import { pin } from "./pin.js";
-import { closing } from "./workspace.js";
+import { closing, temporary, tracked } from "./workspace.js";
 
 export interface Upstream {
   url: string;
@@ -66,8 +68,8 @@ export interface Targets {
   never: string;
 }
 
-/** An Envoy with the contender's filters. The function `close` ends it before the run does. */
-export async function startUnderTest(contender: Contender, targets: Targets): Promise<RunningEnvoy & { close(): Promise<void> }> {
+/** The bootstrap of an Envoy with the contender's filters. */
+function documentUnderTest(contender: Contender, targets: Targets): object {
   // Contenders without a filter that can hold a stream hold it at the upstream; all have the same routes.
   const held = [{ match: { prefix: "/", headers: [{ name: "x-user", string_match: { exact: "hold" } }] }, route: { cluster: "never", timeout: "3600s" } }];
   const routes = [...held, { match: { prefix: "/" }, route: { cluster: "upstream" } }];
@@ -83,9 +85,35 @@ export async function startUnderTest(contender: Contender, targets: Targets): Pr
     },
   }) as { static_resources: { clusters: object[] } };
   document.static_resources.clusters.push(roomy({ name: "auth", url: targets.auth }), roomy({ name: "never", url: targets.never }));
-  const envoy = await launch(document);
+  return document;
+}
+
+/** An Envoy with the contender's filters. The function `close` ends it before the run does. */
+export async function startUnderTest(contender: Contender, targets: Targets): Promise<RunningEnvoy & { close(): Promise<void> }> {
+  const envoy = await launch(documentUnderTest(contender, targets));
   pin(envoy.pid, "under test");
   return { ...envoy, close: closing(envoy.stop) };
+}
+
+/** The same on the Node engine, in a process of its own: what `envoyscript run --engine node --bootstrap` serves. */
+export async function startNodeEngine(contender: Contender, targets: Targets): Promise<{ url: string; pid: number; exited: Promise<{ reason: string }> }> {
+  const file = temporary(`node-${contender.name}.json`, JSON.stringify(documentUnderTest(contender, targets)));
+  const script = path.join(import.meta.dirname, "../../host/dist/envoyscript.mjs");
+  const child = tracked(spawn(process.execPath, [script, "run", "--engine", "node", "--bootstrap", file], { stdio: ["ignore", "ignore", "pipe"] }));
+  let said = "";
+  const exited = new Promise<{ reason: string }>((resolve) =>
+    child.on("close", (code) => resolve({ reason: `the engine ended with ${code}: ${said.trim()}` })),
+  );
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(-10_000);
+      const found = /serving\s+(http:\S+)/.exec(said)?.[1];
+      if (found) resolve(found);
+    });
+    void exited.then(({ reason }) => reject(new Error(reason)));
+  });
+  pin(child.pid!, "under test");
+  return { url, pid: child.pid!, exited };
 }
 
 /** A cluster whose limits 1,000 held requests do not reach. */

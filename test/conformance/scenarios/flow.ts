@@ -329,6 +329,13 @@ const pausing: Scenario[] = [
     }),
   ),
   {
+    id: "combo-continue-after-trailers",
+    about: "going on with a request that has gone on long ago: its trailers leave again, and the upstream answers what it cannot read (found by test/fuzz)",
+    plugins: [p1([`on_request_body#1: ${call()}`, "on_response_headers: ret 3", "on_http_call_response: eff $last", "on_http_call_response: continue 0"])],
+    clients: [post(CHUNKED, 540)],
+    upstream: { up: CHUNKED_ANSWER, alt: [140, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"] },
+  },
+  {
     id: "combo-two-pausing",
     about: "two filters that both wait for a callout in the header phase",
     plugins: [
