@@ -69,7 +69,7 @@ export interface Targets {
 }
 
 /** The bootstrap of an Envoy with the contender's filters. */
-function documentUnderTest(contender: Contender, targets: Targets): object {
+function documentUnderTest(contender: Contender, targets: Targets, cluster: (target: ClusterTarget) => object): object {
   // Contenders without a filter that can hold a stream hold it at the upstream; all have the same routes.
   const held = [{ match: { prefix: "/", headers: [{ name: "x-user", string_match: { exact: "hold" } }] }, route: { cluster: "never", timeout: "3600s" } }];
   const routes = [...held, { match: { prefix: "/" }, route: { cluster: "upstream" } }];
@@ -84,20 +84,20 @@ function documentUnderTest(contender: Contender, targets: Targets): object {
       ],
     },
   }) as { static_resources: { clusters: object[] } };
-  document.static_resources.clusters.push(roomy({ name: "auth", url: targets.auth }), roomy({ name: "never", url: targets.never }));
+  document.static_resources.clusters.push(cluster({ name: "auth", url: targets.auth }), cluster({ name: "never", url: targets.never }));
   return document;
 }
 
 /** An Envoy with the contender's filters. The function `close` ends it before the run does. */
 export async function startUnderTest(contender: Contender, targets: Targets): Promise<RunningEnvoy & { close(): Promise<void> }> {
-  const envoy = await launch(documentUnderTest(contender, targets));
+  const envoy = await launch(documentUnderTest(contender, targets, roomy));
   pin(envoy.pid, "under test");
   return { ...envoy, close: closing(envoy.stop) };
 }
 
 /** The same on the Node engine, in a process of its own: what `envoyscript run --engine node --bootstrap` serves. */
 export async function startNodeEngine(contender: Contender, targets: Targets): Promise<{ url: string; pid: number; exited: Promise<{ reason: string }> }> {
-  const file = temporary(`node-${contender.name}.json`, JSON.stringify(documentUnderTest(contender, targets)));
+  const file = temporary(`node-${contender.name}.json`, JSON.stringify(documentUnderTest(contender, targets, clusterFor)));
   const script = path.join(import.meta.dirname, "../../host/dist/envoyscript.mjs");
   const child = tracked(spawn(process.execPath, [script, "run", "--engine", "node", "--bootstrap", file], { stdio: ["ignore", "ignore", "pipe"] }));
   let said = "";
