@@ -11,6 +11,7 @@ import { startNodeEngine, startUnderTest, startUpstream } from "./envoys.js";
 import { chooseGenerator, measure } from "./load.js";
 import { pin, pinned } from "./pin.js";
 import { estimate, median, ratio } from "./statistics.js";
+import { verify } from "./verify.js";
 import { end, endOnSignals, temporary } from "./workspace.js";
 
 const HELP = `npm run bench engine -- [options]
@@ -81,6 +82,7 @@ async function proxies(contender: Contender, rounds: number, seconds: number): P
   const targets = { upstream: upstream.url, auth: upstream.url, never: upstream.url };
   const node = await startNodeEngine(contender, targets);
   const real = await startUnderTest(contender, targets);
+  for (const proxy of [node, real]) await verify(contender, proxy, "headers", upstream);
   const costs: { node: number[]; envoy: number[] } = { node: [], envoy: [] };
   // Round 0 is not counted: V8 compiles, pools fill.
   for (let round = 0; round <= rounds; round++) {

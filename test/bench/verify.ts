@@ -31,7 +31,7 @@ function hash(): number {
 }
 
 /** Throws where the contender does not do the workload, or does more. Nothing else may use the upstream meanwhile. */
-export async function verify(contender: Contender, envoy: RunningEnvoy, workload: Workload, upstream: Upstream): Promise<void> {
+export async function verify(contender: Contender, envoy: Pick<RunningEnvoy, "url">, workload: Workload, upstream: Upstream): Promise<void> {
   const before = await upstream.requests();
   const response = await request(envoy, workload);
   const text = await response.text();
@@ -53,12 +53,12 @@ export async function verify(contender: Contender, envoy: RunningEnvoy, workload
 }
 
 /** Throws where a contender of the callout workload lets a request pass that the auth service denies. */
-export async function verifyDenial(contender: Contender, envoy: RunningEnvoy): Promise<void> {
+export async function verifyDenial(contender: Contender, envoy: Pick<RunningEnvoy, "url">): Promise<void> {
   const { status } = await request(envoy, "callout");
   if (status !== 403) throw new Error(`${contender.name} answers ${status} where the auth service denies`);
 }
 
-function request(envoy: RunningEnvoy, workload: Workload): Promise<Response> {
+function request(envoy: Pick<RunningEnvoy, "url">, workload: Workload): Promise<Response> {
   const post = POSTS.has(workload) ? { method: "POST", body: BODY } : {};
   return fetch(`${envoy.url}/`, { headers: { ...HEADERS, [CHECK]: "1" }, signal: AbortSignal.timeout(10_000), ...post });
 }
