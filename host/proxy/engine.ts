@@ -56,6 +56,8 @@ export interface EngineOptions {
   pools?: Record<string, HostPool>;
   /** false: serves no ports, only `connect()`. */
   listen?: boolean;
+  /** Told what a guest did that ends a real Envoy; the engine ends after it. */
+  onCrash?(signal: string, call: string): void;
   /** A stream is over. */
   onStreamEnd?(info: StreamInfo): void;
 }
@@ -73,8 +75,6 @@ export interface Engine {
   readonly metrics: MetricStore;
   /** VMs that serve streams. */
   vms(): Vm[];
-  /** Told of a guest call that a real Envoy does not survive, before the engine ends. */
-  onCrash: ((signal: string, call: string) => void) | undefined;
   /** As SIGTERM: streams and plugins hear of the end. */
   terminate(): void;
   /** As SIGKILL. */
@@ -195,12 +195,9 @@ class Running implements Engine {
     if (this.over) return;
     if (signal === "SIGABRT") this.log("worker", "assert", "critical", "panic: unset oneof");
     if (signal !== "hang") this.log("worker", "backtrace", "critical", `Caught ${signal === "SIGABRT" ? "Aborted" : "Segmentation fault"}`);
-    this.onCrash?.(signal, call);
+    this.options.onCrash?.(signal, call);
     this.stop(signal === "hang" ? "SIGKILL" : signal);
   }
-
-  /** Told what a guest did that ends an Envoy. */
-  onCrash: ((signal: string, call: string) => void) | undefined;
 
   private async start(): Promise<void> {
     let config: BootstrapConfig;

@@ -17,8 +17,8 @@ const engine = startEngine({
   wasmLogLevel: settings.wasmLogLevel,
   onLog: (line) => send({ kind: "log", line }),
   onOutput: (text) => send({ kind: "output", text }),
+  onCrash: (signal, call) => send({ kind: "crash", signal, call }),
 });
-engine.onCrash = (signal, call) => send({ kind: "crash", signal, call });
 parentPort!.on("message", (message: "terminate") => {
   if (message === "terminate") engine.terminate();
 });

@@ -179,9 +179,14 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
     Object.entries(clusters).flatMap(([name, spec]) => (spec === noHosts ? [name] : [])),
   );
   const leaks = new Leaks();
+  let crash: Error | undefined;
   const engine: Engine = startEngine({
     bootstrap,
     file: "mount()",
+    onCrash(signal, call) {
+      crash = new Error(`a real Envoy would ${signal === "hang" ? "hang" : `die (${signal})`} here: ${call}`);
+      records.end(crash);
+    },
     wasmLogLevel: LEVELS.indexOf(options.logLevel ?? "info"),
     listen: false,
     pools,
@@ -192,16 +197,12 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
     onOutput: (text) => records.output(text),
     onStreamEnd: () => leaks.sample(engine),
   });
-  let crash: Error | undefined;
-  engine.onCrash = (signal, call) => {
-    crash = new Error(`a real Envoy would ${signal === "hang" ? "hang" : `die (${signal})`} here: ${call}`);
-    records.end(crash);
-  };
   try {
     await engine.ready;
   } catch (error) {
     const said = records.logs.filter(({ level }) => level === "error" || level === "critical").map(({ text }) => text);
-    throw new Error([crash?.message ?? (error as Error).message, ...said].join("; "));
+    // What a module said about a trap goes on with a backtrace: that is in the log.
+    throw new Error([crash?.message ?? (error as Error).message, ...said.map((text) => text.split("\n", 1)[0]!)].join("; "));
   }
   const connection = engine.connect("HTTP/1.1" as Protocol);
   const open = new Set<() => void>();

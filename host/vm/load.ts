@@ -46,10 +46,12 @@ export function inspectModule(bytes: Uint8Array): LoadedModule | LoadFailure {
 const failure = (problem: string, ...texts: string[]): LoadFailure => ({ problem, lines: texts.map((text) => ({ level: "error", text })) });
 
 function inspect(bytes: Uint8Array): LoadedModule | LoadFailure {
-  const isWasm = bytes.length >= 8 && bytes[0] === 0 && bytes[1] === 0x61 && bytes[2] === 0x73 && bytes[3] === 0x6d;
   let found: Interface = { imports: [], exports: [], hasStart: false };
-  if (isWasm) {
+  // envoy 1.40: fewer than eight bytes are a module without a marker, not a broken one.
+  if (bytes.length >= 8) {
+    const isWasm = bytes[0] === 0 && bytes[1] === 0x61 && bytes[2] === 0x73 && bytes[3] === 0x6d;
     try {
+      if (!isWasm) throw new Error("no magic number");
       found = readInterface(bytes);
     } catch {
       return failure("Failed to load Wasm code", "Failed to parse corrupted Wasm module");

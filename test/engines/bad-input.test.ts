@@ -1,0 +1,84 @@
+// Modules that are wrong, and guests that do wrong: the same words on both engines, and everything else goes on.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { mount } from "../../host/testing/index.js";
+
+const probes = path.resolve(import.meta.dirname, "../conformance/probes");
+const recorder = path.join(probes, "recorder.wasm");
+const probe = (name: string) => path.join(probes, "wat", `${name}.wasm`);
+const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-bad-"));
+const text = path.join(directory, "text.wasm");
+writeFileSync(text, "this is no module");
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const MODULES: [what: string, file: string, says: RegExp][] = [
+  ["is not wasm", text, /Failed to parse corrupted Wasm module; Wasm VM failed Failed to load Wasm code/],
+  ["has no ABI marker", probe("no-abi"), /Missing or unknown Proxy-Wasm ABI version/],
+  ["imports what no host has", probe("unknown-import"), /Failed to load Wasm module due to a missing import: env\.seed/],
+  ["imports with a wrong type", probe("wrong-import-type"), /import type mismatch: env\.proxy_log, want: i32 i32 -> i32, but host exports: i32 i32 i32 -> i32/],
+  [
+    "exports a callback with a wrong type",
+    probe("bad-callback-signature"),
+    /Bad function signature for: proxy_on_log, want: i32 -> void, but the module exports: i32 i32 -> void/,
+  ],
+  ["has no malloc", probe("no-malloc"), /Wasm module is missing malloc function/],
+  ["traps while it initializes", probe("initialize-trap"), /Function: _initialize failed: Uncaught RuntimeError: unreachable/],
+];
+
+const CALLBACKS = ["on_context_create", "on_request_headers", "on_request_body", "on_response_headers", "on_response_body", "on_log", "on_done", "on_delete"];
+
+describe.each(["node", "envoy"] as const)("on the %s engine", (engine) => {
+  test.each(MODULES)("a module that %s", async (_what, file, says) => {
+    const error = await mount(file, { engine, config: "" }).then(
+      () => undefined,
+      (problem: Error) => problem,
+    );
+    expect(error?.message).toMatch(says);
+    expect(error?.message).not.toContain("\n");
+  });
+
+  test("a start section that calls the host", async () => {
+    await expect(mount(probe("start-section-log"), { engine, config: "" })).rejects.toThrow(
+      engine === "node"
+        ? "a real Envoy would die (SIGSEGV) here: the module's start section calls env.proxy_log, before it has a context"
+        : "killed by SIGSEGV",
+    );
+  });
+
+  test.each([
+    ["badptr", 200],
+    ["badout", 200],
+    ["oob", 503],
+    ["div0", 503],
+    ["overflow", 503],
+  ] as const)("a guest that does %s is answered with %i, and the engine goes on", async (operation, status) => {
+    const envoy = await mount(recorder, { engine, config: `on_request_headers: ${operation}`, plugin: { failure_policy: "FAIL_CLOSED" } });
+    for (let i = 0; i < 2; i++) expect((await envoy.fetch("/")).status).toBe(status);
+    if (status === 503) await envoy.logged(/Function: proxy_on_request_headers failed: Uncaught (RuntimeError|RangeError)/);
+    await envoy.close();
+  });
+});
+
+test.each(CALLBACKS)("a trap in %s fails its VM; the VM of another filter goes on", async (callback) => {
+  const envoy = await mount(recorder, {
+    engine: "node",
+    config: `${callback}: trap`,
+    chain: [{ module: recorder, config: "on_request_headers: say here" }],
+    plugin: { failure_policy: "FAIL_OPEN" },
+    clusters: { upstream: () => new Response("answer") },
+  });
+  // A response that breaks off is an error of its body's.
+  const send = async () => {
+    const response = await envoy.fetch("/", { method: "POST", body: "x" });
+    await response.text().catch(() => {});
+    return response;
+  };
+  await send();
+  await envoy.logged(new RegExp(`proxy_${callback} failed: Uncaught RuntimeError: unreachable`));
+  expect((await send()).status).toBe(200);
+  await envoy.settled();
+  expect(envoy.logs.filter(({ text: line }) => line.endsWith("here")).length).toBeGreaterThan(0);
+  await envoy.close();
+});
