@@ -2,8 +2,14 @@
 import type { Balancer, Host } from "./balancer.js";
 import type { HostPool } from "./codec.js";
 import type { FilterFactory } from "./filter-manager.js";
+import type { Counter, ResponseCounters } from "./statistics.js";
 
 export type { Host, PickContext } from "./balancer.js";
+
+export interface ClusterStatistics {
+  requests: Counter;
+  responses: ResponseCounters;
+}
 
 export interface Cluster {
   readonly name: string;
@@ -11,6 +17,7 @@ export interface Cluster {
   readonly pick: Balancer;
   readonly filters: FilterFactory[];
   readonly bufferLimit: number;
+  readonly statistics: ClusterStatistics;
   poolFor(host: Host): HostPool;
   close(): void;
 }
@@ -22,10 +29,11 @@ export interface ClusterOptions {
   /** Made anew for each request: what a plugin's failure leaves out is not there. */
   filters?: () => FilterFactory[];
   bufferLimit?: number;
+  statistics: ClusterStatistics;
   makePool(host: Host): HostPool;
 }
 
-export function createCluster({ name, hosts, pick, filters, bufferLimit = 1 << 20, makePool }: ClusterOptions): Cluster {
+export function createCluster({ name, hosts, pick, filters, bufferLimit = 1 << 20, statistics, makePool }: ClusterOptions): Cluster {
   const pools = new Map<string, HostPool>();
   return {
     name,
@@ -35,6 +43,7 @@ export function createCluster({ name, hosts, pick, filters, bufferLimit = 1 << 2
       return filters?.() ?? [];
     },
     bufferLimit,
+    statistics,
     poolFor(host) {
       const found = pools.get(host.address);
       if (found) return found;

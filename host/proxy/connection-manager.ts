@@ -7,8 +7,10 @@ import type { ClusterManager } from "./clusters.js";
 import type { Protocol, RequestDecoder, ResetReason, ResponseEncoder, ServerCallbacks, ServerConnection } from "./codec.js";
 import { EnvoyCrash, type FilterFactory, FilterManager } from "./filter-manager.js";
 import { cleanRequestHeaders, cleanResponseHeaders } from "./hop-headers.js";
+import { reasonPhrase } from "./http1-writer.js";
 import { Router, type RouterRoute, type RouterStream } from "./router.js";
 import type { Scheduler } from "./scheduler.js";
+import type { Counter, ResponseCounters } from "./statistics.js";
 
 /** A route as the connection manager uses it. */
 export interface StreamRoute extends RouterRoute {
@@ -37,6 +39,7 @@ export interface ManagerOptions {
   serverName: string;
   generateRequestId: boolean;
   upgrades: ReadonlySet<string>;
+  statistics: HttpStatistics;
   rewriteLocalReply(reply: { status: number; headers: HeaderMap; body: string }, info: StreamInfo): { status: number; body: string };
   listener?: StreamInfo["listener"];
   newConnectionId(): number;
@@ -45,6 +48,14 @@ export interface ManagerOptions {
   onCrash(crash: EnvoyCrash): void;
   /** Streams that begin and end, for whoever counts them. */
   onStreamEnd?(info: StreamInfo): void;
+}
+
+export interface HttpStatistics {
+  connections: Counter;
+  activeConnections: Counter;
+  requests: Counter;
+  activeRequests: Counter;
+  responses: ResponseCounters;
 }
 
 /** How deep one stream may end inside its own end before that counts as the endless recursion it is in Envoy. */
@@ -64,6 +75,8 @@ export class ConnectionManager implements ServerCallbacks {
     localAddress: string,
   ) {
     this.info = { id: options.newConnectionId(), remoteAddress, localAddress };
+    options.statistics.connections.value++;
+    options.statistics.activeConnections.value++;
   }
 
   attach(connection: ServerConnection): void {
@@ -74,6 +87,8 @@ export class ConnectionManager implements ServerCallbacks {
   newStream(encoder: ResponseEncoder): RequestDecoder {
     const stream = new ActiveStream(this, encoder);
     this.streams.add(stream);
+    this.options.statistics.requests.value++;
+    this.options.statistics.activeRequests.value++;
     return stream;
   }
 
@@ -83,6 +98,7 @@ export class ConnectionManager implements ServerCallbacks {
   }
 
   onClose(): void {
+    this.options.statistics.activeConnections.value--;
     for (const stream of [...this.streams]) stream.onReset("ConnectionTermination");
   }
 
@@ -175,17 +191,15 @@ export class ActiveStream implements RequestDecoder, RouterStream {
         this.encoder.encode1xx(HeaderMap.of("response", [[":status", "100"]]));
       }
       const upgrade = cleanRequestHeaders(headers, { generateRequestId: options.generateRequestId, newId: requestId });
+      const refused = refusalOf(headers);
+      if (refused) {
+        this.cachedRoute = undefined;
+        this.makeManager();
+        this.reply(refused.status, "", refused.details);
+        return;
+      }
       const route = this.route();
       this.makeManager(route);
-      if (!headers.has(":authority")) {
-        this.reply(400, "", "missing_host_header");
-        return;
-      }
-      const path = headers.get(":path");
-      if (path !== undefined && !path.startsWith("/") && headers.get(":method") !== "CONNECT" && path !== "*") {
-        this.reply(404, "", "absolute_path_rejected");
-        return;
-      }
       if (upgrade !== undefined && !options.upgrades.has(upgrade)) {
         this.reply(403, "", "upgrade_failed");
         return;
@@ -225,6 +239,8 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     holdRequest: (hold: boolean) => this.encoder.readDisable(hold),
     holdResponse: (hold: boolean) => this.router.readDisable(hold),
     rewriteLocalReply: (reply: { status: number; headers: HeaderMap; body: string }) => {
+      // envoy 1.40: after a bad request, whoever found it bad, nothing is expected of a HTTP/1 client.
+      if (reply.status === 400) this.connection.closing = true;
       this.route()?.finalizeResponseHeaders(reply.headers);
       return this.connection.options.rewriteLocalReply(reply, this.info);
     },
@@ -270,7 +286,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
       if (!this.manager) this.makeManager();
       this.info.flags.add("DPE");
       this.connection.closing = true;
-      this.replyOrReset({ status, body: status === 400 ? "Bad Request" : "", details });
+      this.replyOrReset({ status, body: reasonPhrase(status), details });
     });
   }
 
@@ -343,6 +359,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     this.responseStarted = true;
     this.info.responseHeaders = headers;
     this.info.responseCode = Number(headers.get(":status"));
+    options.statistics.responses.charge(this.info.responseCode);
     const upgraded = headers.get(":status") === "101";
     cleanResponseHeaders(headers, upgraded);
     if (!headers.has("date")) headers.add("date", httpDate(options.clock.wall()));
@@ -391,12 +408,22 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     for (const write of this.connection.options.accessLog) write(this.info);
     this.manager.destroy();
     this.ending--;
-    this.connection.streams.delete(this);
+    if (this.connection.streams.delete(this)) this.connection.options.statistics.activeRequests.value--;
     if (again) this.endedTwice = true;
     if (this.ending > 0) return;
     if (this.endedTwice) throw new EnvoyCrash("SIGSEGV", TWICE);
     this.connection.options.onStreamEnd?.(this.info);
   }
+}
+
+/** What is refused before a route is looked for. */
+function refusalOf(headers: HeaderMap): { status: number; details: string } | undefined {
+  if (!headers.has(":authority")) return { status: 400, details: "missing_host_header" };
+  const path = headers.get(":path");
+  if (path === undefined) return headers.get(":method") === "CONNECT" ? undefined : { status: 404, details: "missing_path_rejected" };
+  if (!path.startsWith("/")) return { status: 404, details: "absolute_path_rejected" };
+  if (path.includes("#")) return { status: 400, details: "path_normalization_failed" };
+  return undefined;
 }
 
 const TWICE =

@@ -21,7 +21,7 @@ import { type BootstrapConfig, readBootstrap } from "./config/bootstrap.js";
 import type { ClusterConfig } from "./config/cluster.js";
 import { ConfigError } from "./config/fields.js";
 import type { AccessLogConfig, HcmConfig, HttpFilterConfig, ListenerConfig } from "./config/listener.js";
-import { ConnectionManager, type HttpFilter, type ManagerOptions } from "./connection-manager.js";
+import { ConnectionManager, type HttpFilter, type HttpStatistics, type ManagerOptions } from "./connection-manager.js";
 import { readExtension } from "./ecds.js";
 import type { EnvoyCrash, FilterFactory } from "./filter-manager.js";
 import { headerToMetadata } from "./header-to-metadata.js";
@@ -267,6 +267,10 @@ class Running implements Engine {
       hosts,
       pick,
       bufferLimit: config.bufferLimit,
+      statistics: {
+        requests: this.statistics.counter(`cluster.${config.name}.upstream_rq_total`),
+        responses: this.statistics.responses(`cluster.${config.name}.upstream_rq`, "cluster"),
+      },
       filters: () => filters.map((slot) => slot.plugin!.on(thread).newStream(true)).filter((factory) => factory !== undefined),
       makePool: ({ host, port }) =>
         given ??
@@ -299,6 +303,14 @@ class Running implements Engine {
     // envoy 1.40: access loggers are made before the filters.
     const logs = this.accessLogs(hcm.accessLogs);
     const filters = hcm.filters.map((filter) => this.httpFilter(filter));
+    const scope = `http.${hcm.statPrefix}.downstream`;
+    const statistics: HttpStatistics = {
+      connections: this.statistics.counter(`${scope}_cx_total`),
+      activeConnections: this.statistics.counter(`${scope}_cx_active`, "gauge"),
+      requests: this.statistics.counter(`${scope}_rq_total`),
+      activeRequests: this.statistics.counter(`${scope}_rq_active`, "gauge"),
+      responses: this.statistics.responses(`${scope}_rq`, "listener"),
+    };
     const optionsOf = (thread: Thread): ManagerOptions => ({
       scheduler: this.scheduler,
       clusters: this.clusters,
@@ -311,6 +323,7 @@ class Running implements Engine {
       serverName: hcm.serverName,
       generateRequestId: hcm.generateRequestId,
       upgrades: hcm.upgrades,
+      statistics,
       rewriteLocalReply: (reply, info) => mapLocalReply(hcm, reply, info),
       listener: { direction: listener.direction, ...(listener.metadata ? { metadata: listener.metadata } : {}) },
       newConnectionId: () => this.connections++,

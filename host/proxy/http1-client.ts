@@ -4,7 +4,7 @@ import tls from "node:tls";
 import { Bytes } from "../vm/bytes.js";
 import { HeaderMap } from "../vm/headermap.js";
 import type { HostPool, PoolCallbacks, RequestEncoder, ResetReason, ResponseDecoder } from "./codec.js";
-import { type Framing, framingOf, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
+import { type Framing, framingOf, MAX_RESPONSE_HEAD, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
 import { MessageWriter } from "./http1-writer.js";
 import type { Scheduler } from "./scheduler.js";
 
@@ -91,7 +91,7 @@ export function createHttp1Pool(options: PoolOptions): HostPool {
 }
 
 class Connection implements MessageHandler, RequestEncoder {
-  private readonly parser = new MessageParser(this);
+  private readonly parser = new MessageParser(this, MAX_RESPONSE_HEAD);
   private readonly writer: MessageWriter;
   private readonly remoteAddress: string;
   private readonly localAddress: string;
@@ -208,9 +208,11 @@ class Connection implements MessageHandler, RequestEncoder {
     // A response that nobody asked for is none either.
     if (!match || !this.decoder) return new ParseError("http1.codec_error");
     const status = Number(match[2]);
+    if (status < 100) return new ParseError("http1.codec_error");
     const headers = new HeaderMap("response");
     headers.add(":status", match[2]!);
-    for (let i = 0; i < names.length; i++) headers.add(names[i]!, values[i]!);
+    // envoy 1.40: of the headers of one hop, filters do not see this one.
+    for (let i = 0; i < names.length; i++) if (names[i] !== "keep-alive") headers.add(names[i]!, values[i]!);
     if (status >= 100 && status < 200 && status !== 101) {
       this.decoder.on1xx(headers);
       this.informational = true;
@@ -218,6 +220,10 @@ class Connection implements MessageHandler, RequestEncoder {
     }
     const connection = headers.get("connection") ?? "";
     this.closes = match[1] === "0" ? !/keep-alive/i.test(connection) : /(^|,)\s*close\s*(,|$)/i.test(connection);
+    if (status === 204) {
+      if (headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0") return new ParseError("http1.codec_error");
+      headers.remove("content-length");
+    }
     const bodiless = this.method === "HEAD" || status === 204 || status === 304;
     const framing: Framing | ParseError = status === 101 ? { kind: "tunnel" } : bodiless ? { kind: "none" } : framingOf(names, values, { kind: "close" });
     if (framing instanceof ParseError) return framing;

@@ -3,13 +3,30 @@ import type net from "node:net";
 import { Bytes } from "../vm/bytes.js";
 import { HeaderMap } from "../vm/headermap.js";
 import type { Protocol, RequestDecoder, ResponseEncoder, ServerCallbacks, ServerConnection } from "./codec.js";
-import { type Framing, framingOf, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
+import { asksToClose, removeNamedByConnection } from "./hop-headers.js";
+import { type Framing, framingOf, MAX_REQUEST_HEAD, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
 import { MessageWriter, reasonPhrase } from "./http1-writer.js";
 
 export interface Http1Options {
   enableTrailers: boolean;
   acceptHttp10: boolean;
   defaultHostForHttp10?: string | undefined;
+}
+
+/** envoy 1.40 knows no others. */
+const METHODS = new Set(
+  (
+    "ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH NOTIFY OPTIONS PATCH POST PROPFIND PROPPATCH " +
+    "PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE"
+  ).split(" "),
+);
+const ABSOLUTE = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/i;
+const AUTHORITY = /^[\w\-.~!$&'()*+,;=:@[\]%]*$/;
+
+/** envoy 1.40: a path, "*", an absolute URL or, for CONNECT, a host and port, of visible ASCII. */
+function isTarget(target: string, method: string): boolean {
+  if (!/^[\x21-\x7e]+$/.test(target)) return false;
+  return method === "CONNECT" || target.startsWith("/") || target.startsWith("*") || ABSOLUTE.test(target);
 }
 
 /** envoy 1.40: delayed_close_timeout. */
@@ -32,13 +49,15 @@ interface Exchange {
   encoder: Encoder;
   requestDone: boolean;
   responseDone: boolean;
+  /** envoy 1.40: a request that ends with its headers is complete only when filters have had them. */
+  requestTaken?: boolean;
 }
 
 class Connection implements ServerConnection, MessageHandler {
   protocol: Protocol = "HTTP/1.1";
   readonly remoteAddress: string;
   readonly localAddress: string;
-  private readonly parser = new MessageParser(this);
+  private readonly parser = new MessageParser(this, MAX_REQUEST_HEAD);
   readonly writer: MessageWriter;
   private exchange: Exchange | undefined;
   private gathered: Buffer[] = [];
@@ -117,32 +136,40 @@ class Connection implements ServerConnection, MessageHandler {
   // What the parser finds.
 
   onHead(startLine: string, names: string[], values: string[]): Framing | ParseError {
-    const match = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP\/1\.([01])$/.exec(startLine);
+    const match = /^([A-Z]+)[ \t]+(\S+)(?:[ \t]+HTTP\/(\d\.\d))?[ \t]*$/.exec(startLine);
     if (!match) return new ParseError("http1.codec_error");
-    const [, method = "", target = "", minor] = match;
-    this.protocol = minor === "0" ? "HTTP/1.0" : "HTTP/1.1";
+    const [, method = "", target = "", version] = match;
+    if (!METHODS.has(method) || !isTarget(target, method)) return new ParseError("http1.codec_error");
+    // envoy 1.40: what is not HTTP/1.1 is HTTP/1.0; before that there were no headers.
+    this.protocol = version === "1.1" ? "HTTP/1.1" : "HTTP/1.0";
+    if (version === undefined) names = values = [];
     const headers = new HeaderMap("request");
-    const isUpgrade = names.some((name, i) => name === "connection" && /upgrade/i.test(values[i]!)) && names.includes("upgrade");
-    const framing = isUpgrade ? ({ kind: "tunnel" } as const) : framingOf(names, values, { kind: "none" });
+    // envoy 1.40 has no part in an upgrade to HTTP/2: it is a request like any other.
+    const wanted = names.includes("upgrade") && names.some((name, i) => name === "connection" && /upgrade/i.test(values[i]!));
+    const isUpgrade = wanted && values[names.indexOf("upgrade")]!.toLowerCase() !== "h2c";
+    const framing = isUpgrade || method === "CONNECT" ? ({ kind: "tunnel" } as const) : framingOf(names, values, { kind: "none" });
     if (framing instanceof ParseError) return framing;
     for (let i = 0; i < names.length; i++) headers.add(names[i]!, values[i]!);
     if (this.protocol === "HTTP/1.0" && !headers.has(":authority") && this.options.defaultHostForHttp10)
       headers.add(":authority", this.options.defaultHostForHttp10);
-    const absolute = /^([a-z][a-z0-9+.-]*):\/\/([^/?#]*)(.*)$/i.exec(target);
+    const absolute = ABSOLUTE.exec(target);
     if (absolute) {
-      headers.assign(":authority", absolute[2]!);
-      headers.add(":path", absolute[3] === "" ? "/" : absolute[3]!.startsWith("/") ? absolute[3]! : `/${absolute[3]}`);
-      headers.add(":method", method);
-      headers.add(":scheme", absolute[1]!.toLowerCase());
-    } else if (method === "CONNECT") {
-      headers.assign(":authority", target);
-      headers.add(":method", method);
-    } else {
-      headers.add(":path", target);
-      headers.add(":method", method);
+      const [, scheme = "", authority = "", rest = ""] = absolute;
+      headers.assign(":authority", authority);
+      headers.add(":scheme", scheme.toLowerCase());
+      headers.add(":path", rest.startsWith("/") ? rest : `/${rest}`);
+    } else if (method === "CONNECT") headers.assign(":authority", target);
+    else if (target.startsWith("*") && !(target === "*" && method === "OPTIONS")) return new ParseError("http1.invalid_url");
+    else headers.add(":path", target);
+    headers.add(":method", method);
+    if (!AUTHORITY.test(headers.get(":authority") ?? "")) return new ParseError("http.invalid_authority");
+    if (wanted && !isUpgrade) for (const name of ["upgrade", "http2-settings"]) headers.remove(name);
+    if (!removeNamedByConnection(headers)) return new ParseError("http1.connection_header_rejected");
+    this.keepAlive = !asksToClose(headers, this.protocol);
+    if (this.protocol === "HTTP/1.0" && !this.options.acceptHttp10) {
+      this.protocol = "HTTP/1.1";
+      return new ParseError("low_version", 426);
     }
-    const connection = headers.get("connection") ?? "";
-    this.keepAlive = this.protocol === "HTTP/1.1" ? !/(^|,)\s*close\s*(,|$)/i.test(connection) : /(^|,)\s*keep-alive\s*(,|$)/i.test(connection);
     const encoder = new Encoder(this, method);
     const exchange: Exchange = { decoder: this.callbacks.newStream(encoder), encoder, requestDone: false, responseDone: false };
     this.exchange = exchange;
@@ -150,8 +177,9 @@ class Connection implements ServerConnection, MessageHandler {
     if (endStream) exchange.requestDone = true;
     this.parser.pause();
     exchange.decoder.onHeaders(headers, endStream);
+    exchange.requestTaken = endStream;
     // envoy 1.40: of an upgraded connection the request's data begins with an empty piece.
-    if (isUpgrade && !exchange.responseDone) exchange.decoder.onData(new Bytes(), false);
+    if (framing.kind === "tunnel" && !exchange.responseDone) exchange.decoder.onData(new Bytes(), false);
     return framing;
   }
 
@@ -168,7 +196,7 @@ class Connection implements ServerConnection, MessageHandler {
       if (exchange.responseDone) this.next();
       return;
     }
-    exchange.requestDone = true;
+    exchange.requestDone = exchange.requestTaken = true;
     if (exchange.responseDone) {
       this.next();
       return;
@@ -190,7 +218,9 @@ class Connection implements ServerConnection, MessageHandler {
     if (!exchange.requestDone || closes || !this.keepAlive) {
       this.exchange = undefined;
       this.parser.stop();
-      this.closeDelayed();
+      // envoy 1.40: where the client has said all and asks for the end, nothing can be lost by it.
+      if (exchange.requestTaken && !this.keepAlive) process.nextTick(() => this.close(true));
+      else this.closeDelayed();
       return;
     }
     this.next();
@@ -276,7 +306,7 @@ class Encoder implements ResponseEncoder {
     const isHead = this.method === "HEAD";
     const bodiless = status < 200 || status === 204 || status === 304;
     if (connection.protocol === "HTTP/1.0" || (connection.willClose && !headers.has("connection"))) {
-      if (connection.willClose) headers.assign("connection", "close");
+      headers.assign("connection", connection.willClose ? "close" : "keep-alive");
     }
     const framing = bodiless ? "none" : endStream && !isHead ? "zero" : connection.protocol === "HTTP/1.0" ? "none" : "chunked";
     this.closes = /(^|,)\s*close\s*(,|$)/i.test(headers.get("connection") ?? "");

@@ -4,7 +4,7 @@ import { Bytes } from "../vm/bytes.js";
 import type { HeaderMap } from "../vm/headermap.js";
 import { DataStatus, HeadersStatus, type LocalReply, type StreamFilter, TrailersStatus } from "../vm/stream-callbacks.js";
 import type { StreamInfo } from "../vm/stream-info.js";
-import type { ClusterManager } from "./clusters.js";
+import type { Cluster, ClusterManager } from "./clusters.js";
 import type { ResetReason } from "./codec.js";
 import { checkRequiredRequestHeaders } from "./local-reply.js";
 import type { Scheduler } from "./scheduler.js";
@@ -69,6 +69,7 @@ const FLAGS: Partial<Record<ResetReason, "UF" | "UC" | "LR" | "UR" | "UO" | "UPE
 export class Router implements StreamFilter {
   private upstream: UpstreamRequest | undefined;
   private route: RouterRoute | undefined;
+  private cluster: Cluster | undefined;
   private stopTimeout: (() => void) | undefined;
   private responseStarted = false;
   private completeAt: bigint | undefined;
@@ -110,6 +111,7 @@ export class Router implements StreamFilter {
       stream.sendLocalReply({ status: route.clusterNotFoundStatus, body: "", details: "cluster_not_found" });
       return HeadersStatus.StopIteration;
     }
+    this.cluster = cluster;
     info.upstreamCluster = name;
     info.upstream.endpoints = cluster.hosts.length;
     const timeoutMs = requestedTimeout(headers) ?? route.timeoutMs;
@@ -117,6 +119,7 @@ export class Router implements StreamFilter {
     const host = cluster.pick({ headers, info, metadataMatch: route.metadataMatch, hash: route.hash?.(headers) });
     if (!host) {
       info.flags.add("UH");
+      cluster.statistics.responses.charge(503);
       stream.sendLocalReply({ status: 503, body: "no healthy upstream", details: "no_healthy_upstream" });
       return HeadersStatus.StopIteration;
     }
@@ -185,6 +188,7 @@ export class Router implements StreamFilter {
     if (this.over) return;
     this.stream.info.flags.add("UT");
     this.endUpstream();
+    this.cluster?.statistics.responses.charge(504);
     if (this.responseStarted) this.stream.resetStream("response_timeout");
     else this.stream.sendLocalReply({ status: 504, body: "upstream request timeout", details: "response_timeout", grpcStatus: 14 });
   }
@@ -204,6 +208,7 @@ export class Router implements StreamFilter {
     this.responseStarted = true;
     info.responseCode = Number(headers.get(":status"));
     info.responseCodeDetails = "via_upstream";
+    this.cluster?.statistics.responses.charge(info.responseCode);
     if (this.completeAt !== undefined) {
       const ms = (info.clock.monotonic() - this.completeAt) / 1_000_000n;
       headers.assign("x-envoy-upstream-service-time", String(ms));
@@ -247,8 +252,10 @@ export class Router implements StreamFilter {
     const text = REASONS[reason];
     const details = `{${text}${transport ? `|${transport}` : ""}}`.replace(/\s/g, "_");
     // envoy 1.40: an answer that broke the protocol is the upstream's fault (502), everything else unavailability. Where headers have left already it is a reset.
+    const status = reason === "ProtocolError" ? 502 : 503;
+    if (!this.responseStarted) this.cluster?.statistics.responses.charge(status);
     this.stream.sendLocalReply({
-      status: reason === "ProtocolError" ? 502 : 503,
+      status,
       body: `upstream connect error or disconnect/reset before headers. reset reason: ${text}`,
       details: `upstream_reset_${this.responseStarted ? "after" : "before"}_response_started${details}`,
       grpcStatus: 14,

@@ -12,15 +12,44 @@ const TYPES = ["counter", "gauge", "histogram"] as const;
 
 const QUANTILES = [0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1];
 
+export interface Counter {
+  value: number;
+}
+
+/** Responses of a listener or a cluster, by class and perhaps by status. */
+export interface ResponseCounters {
+  charge(status: number): void;
+}
+
 export class Statistics {
   private readonly own = new Map<string, { type: "counter" | "gauge"; value: () => number }>();
-  private readonly counters = new Map<string, number>();
+  private readonly counters = new Map<string, Counter & { type: "counter" | "gauge" }>();
 
   constructor(private readonly metrics: MetricStore) {}
 
-  /** Adds to a counter; it is there from the first time on. */
-  count(name: string, by = 1): void {
-    this.counters.set(name, (this.counters.get(name) ?? 0) + by);
+  counter(name: string, type: "counter" | "gauge" = "counter"): Counter {
+    const found = this.counters.get(name) ?? { value: 0, type };
+    this.counters.set(name, found);
+    return found;
+  }
+
+  /** `${scope}_completed`, `${scope}_2xx` and so on. envoy 1.40: a listener has all classes from the start, a cluster has what it has seen, and each status too. */
+  responses(scope: string, of: "listener" | "cluster"): ResponseCounters {
+    const completed = this.counter(`${scope}_completed`);
+    const classes = of === "listener" ? [1, 2, 3, 4, 5].map((digit) => this.counter(`${scope}_${digit}xx`)) : undefined;
+    const seen = new Map<number, Counter[]>();
+    return {
+      charge: (status) => {
+        completed.value++;
+        const digit = Math.floor(status / 100);
+        let counters = classes ? classes.slice(digit - 1, digit) : seen.get(status);
+        if (!counters) {
+          counters = [this.counter(`${scope}_${digit}xx`), this.counter(`${scope}_${status}`)];
+          seen.set(status, counters);
+        }
+        for (const counter of counters) counter.value++;
+      },
+    };
   }
 
   /** A value that is asked for when somebody looks. */
@@ -35,7 +64,7 @@ export class Statistics {
 
   private lines(filter: RegExp): Line[] {
     const lines: Line[] = this.metrics.all().map(lineOf);
-    for (const [name, value] of this.counters) lines.push({ name, type: "counter", value: BigInt(value), samples: [] });
+    for (const [name, { value, type }] of this.counters) lines.push({ name, type, value: BigInt(value), samples: [] });
     for (const [name, { type, value }] of this.own) lines.push({ name, type, value: BigInt(value()), samples: [] });
     return lines.filter(({ name }) => filter.test(name));
   }
@@ -67,15 +96,22 @@ export class Statistics {
 
   prometheus(filter: RegExp): string {
     const lines = this.lines(filter).sort((a, b) => byName([a.name, a], [b.name, b]));
-    return TYPES.flatMap((type) => lines.filter((line) => line.type === type))
-      .map(prometheusText)
-      .join("");
+    let text = "";
+    for (const type of TYPES) {
+      const metrics = new Map<string, string>();
+      for (const line of lines) {
+        if (line.type !== type) continue;
+        const { name, tags } = prometheusName(line.name);
+        const own = type === "histogram" ? buckets(name, tags, line) : `${name}{${tags}} ${line.value}\n`;
+        metrics.set(name, (metrics.get(name) ?? `# TYPE ${name} ${type}\n`) + own);
+      }
+      text += [...metrics]
+        .sort(byName)
+        .map(([, metric]) => metric)
+        .join("");
+    }
+    return text;
   }
-}
-
-function prometheusText(line: Line): string {
-  const name = prometheusName(line.name);
-  return `# TYPE ${name} ${line.type}\n${line.type === "histogram" ? buckets(name, line) : `${name}{} ${line.value}\n`}`;
 }
 
 const byName = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);
@@ -89,10 +125,26 @@ function lineOf(stat: Stat): Line {
   };
 }
 
+/** envoy 1.40: what goes from a statistic's name into tags. Each pattern's groups: before, the tag's value, after. */
+const TAGS: [string, RegExp][] = [
+  ["envoy_response_code", /^(cluster\..*\.upstream_rq)_(\d{3})()$/],
+  ["envoy_response_code_class", /^(.*_rq_)(\d)(xx)$/],
+  ["envoy_cluster_name", /^(cluster)\.(.*?)(\.upstream_\w+)$/],
+  ["envoy_http_conn_manager_prefix", /^(http)\.(.*?)(\.downstream_\w+)$/],
+];
+
 /** envoy 1.40: names of wasm's own namespace go without it, all others get "envoy_". */
-function prometheusName(name: string): string {
-  const bare = name.startsWith("wasmcustom.") ? name.slice("wasmcustom.".length) : `envoy_${name}`;
-  return bare.replace(/[^a-zA-Z0-9_]/g, "_");
+function prometheusName(name: string): { name: string; tags: string } {
+  const tags: string[] = [];
+  const wasm = name.startsWith("wasmcustom.");
+  let bare = wasm ? name.slice("wasmcustom.".length) : name;
+  for (const [tag, pattern] of wasm ? [] : TAGS) {
+    const match = pattern.exec(bare);
+    if (!match) continue;
+    tags.push(`${tag}="${match[2]}"`);
+    bare = `${match[1]}${match[3]}`;
+  }
+  return { name: `${wasm ? "" : "envoy_"}${bare.replace(/[^a-zA-Z0-9_]/g, "_")}`, tags: tags.join(",") };
 }
 
 function histogramText({ name, samples }: Line): string {
@@ -104,8 +156,8 @@ function histogramText({ name, samples }: Line): string {
 
 const BUCKETS = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000];
 
-function buckets(name: string, { samples }: Line): string {
+function buckets(name: string, tags: string, { samples }: Line): string {
   const sum = samples.reduce((total, sample) => total + sample, 0);
-  const lines = BUCKETS.map((limit) => `${name}_bucket{le="${limit}"} ${samples.filter((sample) => sample <= limit).length}`);
-  return `${[...lines, `${name}_bucket{le="+Inf"} ${samples.length}`, `${name}_sum{} ${sum}`, `${name}_count{} ${samples.length}`].join("\n")}\n`;
+  const lines = BUCKETS.map((limit) => `${name}_bucket{${tags}le="${limit}"} ${samples.filter((sample) => sample <= limit).length}`);
+  return `${[...lines, `${name}_bucket{${tags}le="+Inf"} ${samples.length}`, `${name}_sum{${tags}} ${sum}`, `${name}_count{${tags}} ${samples.length}`].join("\n")}\n`;
 }

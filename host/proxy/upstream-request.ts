@@ -56,6 +56,7 @@ export class UpstreamRequest implements ResponseDecoder {
         info.upstream.remoteAddress = upstream.remoteAddress;
         info.upstream.localAddress = upstream.localAddress;
         info.upstream.readyNanoseconds = BigInt(Math.round(upstream.readyNanoseconds));
+        this.cluster.statistics.requests.value++;
         this.ready = true;
         for (let i = 0; i < this.held; i++) encoder.readDisable(true);
         this.callbacks.onConnected();

@@ -1,8 +1,7 @@
 // A scenario as an Envoy bootstrap.
 import path from "node:path";
+import { PROBES } from "./probes.js";
 import type { PluginSpec, Scenario } from "./scenario.js";
-
-export const PROBES = path.join(import.meta.dirname, "probes");
 
 /** Ports as traces write them; a run has ports of its own in their place. */
 export const PORTS = { listen: 21000, admin: 21001, up: 21002, alt: 21003, h2up: 21004, dead: 21005, tcp: 21006 } as const;

@@ -5,6 +5,7 @@ import { AREAS, areaOf } from "./areas.js";
 import type { Engine } from "./engine.js";
 import { envoyEngine } from "./envoy.js";
 import { nodeEngine } from "./node.js";
+import { buildProbes } from "./probes.js";
 import { runScenario } from "./replay.js";
 import { readTraces } from "./traces.js";
 import { type Verdict, verdictOf } from "./verdict.js";
@@ -33,6 +34,7 @@ async function main(): Promise<number> {
     console.error(`conformance: ENVOYSCRIPT_ENGINE is "${which}": use node, envoy or both`);
     return 2;
   }
+  await buildProbes();
   const engines: Engine[] = [];
   if (which !== "envoy") engines.push(nodeEngine);
   if (which !== "node") engines.push(envoyEngine((await findEnvoy((line) => console.error(line))).path));

@@ -1,6 +1,7 @@
 // What is kept of a run: log lines, answers, what upstreams got, with everything that changes from run to run replaced by its name.
-import { PORTS, type PortName, PROBES } from "./bootstrap.js";
+import { PORTS, type PortName } from "./bootstrap.js";
 import type { LogEntry } from "./engine.js";
+import { PROBES } from "./probes.js";
 import type { Observation, Scenario } from "./scenario.js";
 
 /** A run's ports in place of those that traces name. */

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
 import { findEnvoy } from "../../host/envoy/find.js";
 import { differences } from "./compare.js";
 import { envoyEngine } from "./envoy.js";
+import { buildProbes } from "./probes.js";
 import { runScenario } from "./replay.js";
 import type { Scenario, Trace } from "./scenario.js";
 import { GROUPS } from "./scenarios/index.js";
@@ -14,6 +15,7 @@ const fileOf = (id: string) => path.join(import.meta.dirname, "traces", `${id}.j
 const chosen = GROUPS.flatMap(({ scenarios }) => scenarios).filter(
   ({ id }) => (values.all || !existsSync(fileOf(id))) && (positionals.length === 0 || positionals.some((prefix) => id.startsWith(prefix))),
 );
+await buildProbes();
 const engine = envoyEngine((await findEnvoy((line) => console.error(line))).path);
 let recorded = 0;
 const unsteady: string[] = [];

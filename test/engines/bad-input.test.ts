@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { mount } from "../../host/testing/index.js";
+import { PROBES } from "../conformance/probes.js";
 
-const probes = path.resolve(import.meta.dirname, "../conformance/probes");
-const recorder = path.join(probes, "recorder.wasm");
-const probe = (name: string) => path.join(probes, "wat", `${name}.wasm`);
+const recorder = path.join(PROBES, "recorder.wasm");
+const probe = (name: string) => path.join(PROBES, "wat", `${name}.wasm`);
 const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-bad-"));
 const text = path.join(directory, "text.wasm");
 writeFileSync(text, "this is no module");

@@ -14,10 +14,11 @@ import {
   trailersOf,
   withTrailers,
 } from "../../host/testing/index.js";
+import { PROBES } from "../conformance/probes.js";
 import { buildModule } from "../harness/build.js";
 
 const example = (name: string) => path.resolve(import.meta.dirname, `../../guest/examples/${name}.ts`);
-const recorder = path.resolve(import.meta.dirname, "../conformance/probes/recorder.wasm");
+const recorder = path.join(PROBES, "recorder.wasm");
 
 const open: Mounted[] = [];
 afterEach(async () => {

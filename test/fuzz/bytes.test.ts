@@ -4,14 +4,15 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { MessageParser, ParseError } from "../../host/proxy/http1-parser.js";
+import { type MessageHandler, MessageParser, ParseError } from "../../host/proxy/http1-parser.js";
 import { mount } from "../../host/testing/index.js";
 import { inspectModule } from "../../host/vm/load.js";
 import { decodePairs, encodePairs } from "../../host/vm/wire.js";
+import { PROBES } from "../conformance/probes.js";
 import { fuzzing } from "./settings.js";
 
-const RECORDER = readFileSync(path.resolve(import.meta.dirname, "../conformance/probes/recorder.wasm"));
-const recorder = path.resolve(import.meta.dirname, "../conformance/probes/recorder.wasm");
+const recorder = path.join(PROBES, "recorder.wasm");
+const RECORDER = readFileSync(recorder);
 const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-fuzz-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -124,7 +125,7 @@ test("any bytes as HTTP/1: messages or one error, however they are cut", () => {
     let seen = "";
     // How much of a body is given out before an error in it depends on the pieces.
     let body = "";
-    const parser = new MessageParser({
+    const handler: MessageHandler = {
       onHead(start, names, values) {
         seen += `[${start}|${names.map((name, i) => `${name}=${values[i]}`).join("|")}]`;
         if (names.includes("transfer-encoding")) return { kind: "chunked" };
@@ -137,7 +138,8 @@ test("any bytes as HTTP/1: messages or one error, however they are cut", () => {
         seen += `${body};`;
         body = "";
       },
-    });
+    };
+    const parser = new MessageParser(handler, 1000);
     try {
       for (const piece of pieces) parser.push(piece);
     } catch (error) {

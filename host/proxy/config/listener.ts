@@ -36,6 +36,7 @@ export interface HcmConfig {
   requestTimeoutMs: number;
   serverName: string;
   generateRequestId: boolean;
+  statPrefix: string;
   upgrades: Set<string>;
   mappers: LocalReplyMapper[];
   bodyFormat: { format: Format; contentType: string } | undefined;
@@ -225,13 +226,14 @@ function readHcm(fields: Fields, clusterMetadata: ClusterMetadata): HcmConfig {
     requestTimeoutMs: fields.duration("request_timeout") ?? 0,
     serverName: fields.string("server_name") ?? "envoy",
     generateRequestId: fields.bool("generate_request_id") ?? true,
+    statPrefix: fields.required("stat_prefix"),
     upgrades: new Set(upgrades.filter((type) => type !== "")),
     ...readMappers(fields.message("local_reply_config")),
   };
   http1?.done();
   common?.accept("idle_timeout").done();
   http2?.accept("max_concurrent_streams", "initial_stream_window_size", "initial_connection_window_size").done();
-  fields.accept("stat_prefix").done();
+  fields.done();
   return config;
 }
 

@@ -1,14 +1,12 @@
 // G4–G7, G24–G29: loading, callouts, state, routing, faults, capabilities.
-import { readdirSync } from "node:fs";
-import path from "node:path";
-import { PROBES } from "../bootstrap.js";
+import { wat } from "../probes/wat.mjs";
 import type { Scenario } from "../scenario.js";
 import { CHUNKED, CHUNKED_ANSWER, call, each, GET, type Group, p1, p2, post } from "./parts.js";
 
 /** Every hand-written probe that no recorded scenario loads. */
 const LOADED_ALREADY = /^(ok|malloc-grow|malloc-both|malloc-hostcall|malloc-named-malloc|show-config|fd-write|proc-exit|stack-big)$/;
-const loading: Scenario[] = readdirSync(path.join(PROBES, "wat"))
-  .map((file) => file.replace(/\.wasm$/, ""))
+const loading: Scenario[] = Object.keys(wat)
+  .sort()
   .filter((name) => !LOADED_ALREADY.test(name))
   .map(
     (name): Scenario => ({

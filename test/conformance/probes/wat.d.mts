@@ -1,0 +1,2 @@
+/** Module name to text. */
+export const wat: Record<string, string>;
