@@ -260,6 +260,7 @@ export class FilterManager {
       if (side.endStream) return;
       pass.calling = "data";
       pass.lastData = endStream;
+      const size = data.length;
       side.endStream = endStream && !pass.trailers;
       const status = pass.isRequest ? entry.filter.decodeData(data, side.endStream) : entry.filter.encodeData(data, side.endStream);
       pass.calling = undefined;
@@ -272,6 +273,9 @@ export class FilterManager {
         endStream = false;
         trailersAddedBy = entry;
       }
+      // envoy 1.40: a piece that the filter has put to the buffered ones goes on with them (envoyproxy/envoy#46842).
+      const flows = status === DataStatus.Continue && side.iteration === Iteration.Continue;
+      if (flows && size > 0 && data.length === 0 && pass.buffered && pass.buffered !== data) data.move(pass.buffered);
       const last = pass.isRequest && i === this.entries.length - 1;
       if (!this.afterData(pass, entry, status, data)) {
         if (last) continue;

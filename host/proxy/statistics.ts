@@ -98,16 +98,20 @@ export class Statistics {
     const lines = this.lines(filter).sort((a, b) => byName([a.name, a], [b.name, b]));
     let text = "";
     for (const type of TYPES) {
-      const metrics = new Map<string, string>();
+      // envoy 1.40: in the order of the names without their tags, before they are made Prometheus's.
+      const metrics = new Map<string, { text: string }>();
       for (const line of lines) {
         if (line.type !== type) continue;
-        const { name, tags } = prometheusName(line.name);
-        const own = type === "histogram" ? buckets(name, tags, line) : `${name}{${tags}} ${line.value}\n`;
-        metrics.set(name, (metrics.get(name) ?? `# TYPE ${name} ${type}\n`) + own);
+        const { bare, tags } = withoutTags(line.name);
+        const name = prometheusName(bare);
+        const own = type === "histogram" ? buckets(name, line) : `${name}{${tags}} ${line.value}\n`;
+        const found = metrics.get(bare) ?? { text: `# TYPE ${name} ${type}\n` };
+        metrics.set(bare, found);
+        found.text += own;
       }
       text += [...metrics]
         .sort(byName)
-        .map(([, metric]) => metric)
+        .map(([, metric]) => metric.text)
         .join("");
     }
     return text;
@@ -133,19 +137,22 @@ const TAGS: [string, RegExp][] = [
   ["envoy_http_conn_manager_prefix", /^(http)\.(.*?)(\.downstream_\w+)$/],
 ];
 
-/** envoy 1.40: names of wasm's own namespace go without it, all others get "envoy_". */
-function prometheusName(name: string): { name: string; tags: string } {
+const WASM = "wasmcustom.";
+
+function withoutTags(name: string): { bare: string; tags: string } {
   const tags: string[] = [];
-  const wasm = name.startsWith("wasmcustom.");
-  let bare = wasm ? name.slice("wasmcustom.".length) : name;
-  for (const [tag, pattern] of wasm ? [] : TAGS) {
+  let bare = name;
+  for (const [tag, pattern] of name.startsWith(WASM) ? [] : TAGS) {
     const match = pattern.exec(bare);
     if (!match) continue;
     tags.push(`${tag}="${match[2]}"`);
     bare = `${match[1]}${match[3]}`;
   }
-  return { name: `${wasm ? "" : "envoy_"}${bare.replace(/[^a-zA-Z0-9_]/g, "_")}`, tags: tags.join(",") };
+  return { bare, tags: tags.join(",") };
 }
+
+/** envoy 1.40: names of wasm's own namespace go without it, all others get "envoy_". */
+const prometheusName = (bare: string): string => (bare.startsWith(WASM) ? bare.slice(WASM.length) : `envoy_${bare}`).replace(/[^a-zA-Z0-9_]/g, "_");
 
 function histogramText({ name, samples }: Line): string {
   if (samples.length === 0) return `${name}: No recorded values\n`;
@@ -156,8 +163,9 @@ function histogramText({ name, samples }: Line): string {
 
 const BUCKETS = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000];
 
-function buckets(name: string, tags: string, { samples }: Line): string {
+/** Only guests have histograms, and those have no tags. */
+function buckets(name: string, { samples }: Line): string {
   const sum = samples.reduce((total, sample) => total + sample, 0);
-  const lines = BUCKETS.map((limit) => `${name}_bucket{${tags}le="${limit}"} ${samples.filter((sample) => sample <= limit).length}`);
-  return `${[...lines, `${name}_bucket{${tags}le="+Inf"} ${samples.length}`, `${name}_sum{${tags}} ${sum}`, `${name}_count{${tags}} ${samples.length}`].join("\n")}\n`;
+  const lines = BUCKETS.map((limit) => `${name}_bucket{le="${limit}"} ${samples.filter((sample) => sample <= limit).length}`);
+  return `${[...lines, `${name}_bucket{le="+Inf"} ${samples.length}`, `${name}_sum{} ${sum}`, `${name}_count{} ${samples.length}`].join("\n")}\n`;
 }

@@ -1,5 +1,5 @@
 // Every recorded trace on the Node engine, and a selection of all areas on the real Envoy: the recordings are true, and the engine is like them.
-import { afterAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { findEnvoy } from "../../host/envoy/find.js";
 import { AREAS, areaOf } from "./areas.js";
 import { BUFFERS, CELLS, CHECKLIST, MAPS } from "./coverage.js";
@@ -8,51 +8,40 @@ import { envoyEngine } from "./envoy.js";
 import { nodeEngine } from "./node.js";
 import type { Trace } from "./scenario.js";
 import { readTraces } from "./traces.js";
-import { verdictOf } from "./verdict.js";
+import { type Verdict, verdictOf } from "./verdict.js";
 
 const traces = readTraces();
 
-/** Runs at most so many at a time. */
-function lanes(count: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let free = count;
-  const waiting: (() => void)[] = [];
-  return async (work) => {
-    if (free === 0) await new Promise<void>((resolve) => waiting.push(resolve));
-    else free--;
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else free++;
-    }
+/** Replays all, so many at a time; what differs then has two more chances, alone: a busy machine moves what depends on milliseconds. */
+async function replay(list: Trace[], engine: Engine, lanes: number): Promise<Map<string, Verdict>> {
+  const verdicts = new Map<string, Verdict>();
+  const queue = [...list];
+  const lane = async () => {
+    for (let trace = queue.shift(); trace; trace = queue.shift()) verdicts.set(trace.scenario.id, await verdictOf(trace, engine));
   };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  for (let attempt = 0; attempt < 2; attempt++)
+    for (const trace of list) if (verdicts.get(trace.scenario.id)!.kind === "different") verdicts.set(trace.scenario.id, await verdictOf(trace, engine));
+  return verdicts;
 }
 
-async function replay(trace: Trace, engine: Engine, lane: ReturnType<typeof lanes>, alone: ReturnType<typeof lanes>): Promise<void> {
-  let verdict = await lane(() => verdictOf(trace, engine));
-  // A busy machine moves what depends on milliseconds: what differs has another chance, one at a time.
-  for (let attempt = 0; verdict.kind === "different" && attempt < 2; attempt++) verdict = await alone(() => verdictOf(trace, engine));
-  expect(verdict.kind === "different" ? verdict.found.join("\n") : "").toBe("");
+function theSame(list: Trace[], engine: Engine, lanes: number): void {
+  let verdicts: Map<string, Verdict>;
+  beforeAll(async () => {
+    verdicts = await replay(list, engine, lanes);
+  }, 600_000);
+  test.each(list.map(({ scenario }) => scenario.id))("%s", (id) => {
+    const { kind, found } = verdicts.get(id)!;
+    expect(kind === "different" ? found.join("\n") : "").toBe("");
+  });
 }
 
-describe("the Node engine gives the trace of a real Envoy", () => {
-  const lane = lanes(8);
-  const alone = lanes(1);
-  test.concurrent.each(traces.map((trace) => [trace.scenario.id, trace] as const))("%s", { timeout: 300_000 }, (_id, trace) =>
-    replay(trace, nodeEngine, lane, alone),
-  );
-});
+describe("the Node engine gives the trace of a real Envoy", () => theSame(traces, nodeEngine, 8));
 
 describe("a real Envoy still gives the trace that was recorded of it", async () => {
-  const engine = envoyEngine((await findEnvoy()).path);
-  const lane = lanes(3);
-  const alone = lanes(1);
   // Two of each area.
   const chosen = AREAS.flatMap(([title]) => traces.filter(({ scenario }) => areaOf(scenario.id) === title && !scenario.volatile).slice(1, 3));
-  test.concurrent.each(chosen.map((trace) => [trace.scenario.id, trace] as const))("%s", { timeout: 300_000 }, (_id, trace) =>
-    replay(trace, engine, lane, alone),
-  );
+  theSame(chosen, envoyEngine((await findEnvoy()).path), 3);
 });
 
 test("every trace belongs to an area", () => {
@@ -75,6 +64,6 @@ describe("the conformance checklist is covered", () => {
   });
 });
 
-afterAll(() => {
+test("none of the recorded traces is left out", () => {
   expect(traces.length).toBeGreaterThanOrEqual(495);
 });

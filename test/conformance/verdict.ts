@@ -7,7 +7,7 @@ import type { Trace } from "./scenario.js";
 
 export type Verdict = { id: string; kind: "same" | "known" | "different" | "volatile"; found: string[]; reason?: string };
 
-/** Replays one trace. Where it differs it is tried once more alone: a busy machine moves what depends on milliseconds. */
+/** Replays one trace. */
 export async function verdictOf({ scenario, observed }: Trace, engine: Engine): Promise<Verdict> {
   const { id } = scenario;
   const known = KNOWN[id]?.find((entry) => entry.engine === engine.name);

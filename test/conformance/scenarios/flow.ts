@@ -335,6 +335,36 @@ const pausing: Scenario[] = [
     clients: [post(CHUNKED, 540)],
     upstream: { up: CHUNKED_ANSWER, alt: [140, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nyes"] },
   },
+  ...[0, 1].flatMap((direction) => {
+    const side = direction === 0 ? "request" : "response";
+    const goOn = ["on_http_call_response: eff $last", `on_http_call_response: continue ${direction}`];
+    const first = [`on_${side}_body: buf ${direction} 0 100`, `on_${side}_body#1: ${call()}`, `on_${side}_body#1: ret 1`, ...goOn];
+    const body = [20, "aaa", 100, "bbb", 100, "ccc", 100, "ddd"];
+    return (
+      [
+        ["passed", []],
+        ["changed", [`on_${side}_body#2: setbuf ${direction} 0 1 XY`]],
+        ["held-again", [`on_${side}_body#2: ret 1`]],
+        ["held-and-called-again", [`on_${side}_body#2: ret 1`, `on_${side}_body#2: ${call()}`]],
+        ["watermark", [`on_${side}_body#2: ret 2`, `on_${side}_body#2: ${call()}`]],
+        ["dropped", [`on_${side}_body#2: ret 3`]],
+        ["trailers-held", [`on_${side}_body#3: ret 1`, `on_${side}_trailers: ret 1`, `on_${side}_trailers: ${call()}`]],
+      ] as const
+    ).flatMap(([name, more]) =>
+      [false, true].map(
+        (after): Scenario => ({
+          id: `combo-more-after-${side}-body-${name}${after ? "-second" : ""}`,
+          about: "what comes after a body that was held for a callout and went on (envoyproxy/envoy#46842)",
+          plugins: after ? [p2, p1([...first, ...more])] : [p1([...first, ...more]), p2],
+          clients: [direction === 0 ? { send: ["POST /p HTTP/1.1\r\nhost: h\r\ncontent-length: 12\r\n\r\n", ...body], wait: 600 } : { ...GET, wait: 600 }],
+          upstream: {
+            up: direction === 0 ? LENGTH_ANSWER : ["HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n", ...body],
+            alt: [30, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"],
+          },
+        }),
+      ),
+    );
+  }),
   {
     id: "combo-two-pausing",
     about: "two filters that both wait for a callout in the header phase",
