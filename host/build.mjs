@@ -1,4 +1,5 @@
-// Bundles the CLI to host/dist/envoyscript.mjs (what a command does not need is in chunks that are loaded when it does) and the editor plugin to host/dist/editor.cjs.
+// Bundles the CLI to host/dist/envoyscript.mjs (what a command does not need is in chunks that are loaded when it does), the testing API and the editor plugin.
+// With --types also the types of the testing API: what a package has, and what nobody needs in the repository.
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { build } from "esbuild";
@@ -72,9 +73,39 @@ for (const { path: file, contents } of files) {
 const requirements = path.join(dist, "requirements.txt");
 copyFileSync(path.join(root, "../envoy/requirements.txt"), `${requirements}.${process.pid}`);
 renameSync(`${requirements}.${process.pid}`, requirements);
-// Chunks of an earlier build go an hour later: its entry may still be running and load them.
-const current = new Set([...files.map(({ path: file }) => path.basename(file)), "requirements.txt"]);
+// Chunks of an earlier build go an hour later: its entry may still be running and load them. A package takes none along.
+const packing = process.argv.includes("--types");
+const current = new Set([...files.map(({ path: file }) => path.basename(file)), "requirements.txt", "types"]);
 for (const name of readdirSync(dist)) {
   const file = path.join(dist, name);
-  if (!current.has(name) && (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) < Date.now() - 3_600_000) rmSync(file, { force: true });
+  if (!current.has(name) && (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) < Date.now() - (packing ? 0 : 3_600_000)) rmSync(file, { force: true });
+}
+if (packing) await writeTypes();
+
+/** Declarations of testing/index.ts and of what those name. */
+async function writeTypes() {
+  const { default: ts } = await import("typescript");
+  const entry = path.join(root, "testing/index.ts");
+  const { config } = ts.readConfigFile(path.join(root, "../tsconfig.json"), ts.sys.readFile);
+  const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, path.dirname(root));
+  const program = ts.createProgram([entry], {
+    ...options,
+    noEmit: false,
+    declaration: true,
+    emitDeclarationOnly: true,
+    rootDir: root,
+    outDir: path.join(dist, "types"),
+  });
+  const made = new Map();
+  program.emit(undefined, (file, text) => made.set(path.resolve(file), text));
+  const wanted = [path.join(dist, "types/testing/index.d.ts")];
+  for (const file of wanted) {
+    const text = made.get(file);
+    for (const [, from] of text.matchAll(/(?:from|import\()\s*"(\.[^"]*)"/g)) {
+      const found = path.resolve(path.dirname(file), from.replace(/\.js$/, ".d.ts"));
+      if (!wanted.includes(found)) wanted.push(found);
+    }
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
 }

@@ -1,7 +1,7 @@
 // Envoy's format strings, as access logs, header values and local replies use them (%RESPONSE_CODE% and its like).
 import { hostname } from "node:os";
 import type { HeaderMap } from "../vm/headermap.js";
-import type { Json, StreamInfo } from "../vm/stream-info.js";
+import type { FilterStateObject, Json, StreamInfo } from "../vm/stream-info.js";
 import { ConfigError } from "./config/fields.js";
 
 /** A text from a stream; `localReply` is the body of the answer that Envoy makes itself. */
@@ -16,11 +16,6 @@ const ms = (from: bigint | undefined, to: bigint | undefined): number | undefine
 const ip = (address: string): string => address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "");
 const port = (address: string): string => address.slice(address.lastIndexOf(":") + 1);
 
-function headerOf(map: HeaderMap | undefined, argument: string): string | undefined {
-  const [first = "", other] = argument.split("?");
-  return map?.joined(first.toLowerCase()) ?? (other === undefined ? undefined : map?.joined(other.toLowerCase()));
-}
-
 function metadataOf(metadata: Record<string, Json> | undefined, argument: string): string | undefined {
   let value: Json | undefined = metadata as Json | undefined;
   for (const key of argument.split(":")) {
@@ -31,32 +26,45 @@ function metadataOf(metadata: Record<string, Json> | undefined, argument: string
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-function time(ns: bigint, format: string | undefined): string {
-  const date = new Date(Number(ns / 1_000_000n));
-  if (!format) return date.toISOString();
-  const two = (n: number) => String(n).padStart(2, "0");
-  const fraction = (digits: number) =>
-    String(ns % 1_000_000_000n)
-      .padStart(9, "0")
-      .slice(0, digits);
-  const parts: Record<string, string> = {
-    Y: String(date.getUTCFullYear()),
-    m: two(date.getUTCMonth() + 1),
-    d: two(date.getUTCDate()),
-    H: two(date.getUTCHours()),
-    M: two(date.getUTCMinutes()),
-    S: two(date.getUTCSeconds()),
-    T: `${two(date.getUTCHours())}:${two(date.getUTCMinutes())}:${two(date.getUTCSeconds())}`,
-    F: `${date.getUTCFullYear()}-${two(date.getUTCMonth() + 1)}-${two(date.getUTCDate())}`,
-    s: String(ns / 1_000_000_000n),
-    f: fraction(9),
-    "3f": fraction(3),
-    "6f": fraction(6),
-    "9f": fraction(9),
-    Z: "UTC",
-    "%": "%",
-  };
-  return format.replace(/%(\df|.)/g, (whole, key: string) => parts[key] ?? whole);
+const DAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const two = (n: number) => String(n).padStart(2, "0");
+
+/** What strftime and Envoy call parts of a time, always UTC. */
+const TIME_PARTS: Record<string, (date: Date, ns: bigint) => string> = {
+  Y: (date) => String(date.getUTCFullYear()),
+  y: (date) => two(date.getUTCFullYear() % 100),
+  m: (date) => two(date.getUTCMonth() + 1),
+  b: (date) => MONTHS[date.getUTCMonth()]!,
+  d: (date) => two(date.getUTCDate()),
+  e: (date) => String(date.getUTCDate()).padStart(2),
+  a: (date) => DAYS[date.getUTCDay()]!,
+  H: (date) => two(date.getUTCHours()),
+  M: (date) => two(date.getUTCMinutes()),
+  S: (date) => two(date.getUTCSeconds()),
+  T: (date) => date.toISOString().slice(11, 19),
+  F: (date) => date.toISOString().slice(0, 10),
+  s: (_date, ns) => String(ns / 1_000_000_000n),
+  f: (_date, ns) => fraction(ns, 9),
+  z: () => "+0000",
+  Z: () => "UTC",
+  "%": () => "%",
+};
+
+const fraction = (ns: bigint, digits: number): string =>
+  String(ns % 1_000_000_000n)
+    .padStart(9, "0")
+    .slice(0, digits);
+
+function compileTime(format: string, refuse: (what: string) => never): (ns: bigint) => string {
+  const dateOf = (ns: bigint) => new Date(Number(ns / 1_000_000n));
+  if (format === "") return (ns) => dateOf(ns).toISOString();
+  const parts = format.split(/(%[1-9]f|%.)/s).map((part): ((date: Date, ns: bigint) => string) => {
+    if (!part.startsWith("%")) return () => part;
+    if (part.length === 3) return (_date, ns) => fraction(ns, Number(part[1]));
+    return TIME_PARTS[part[1] ?? ""] ?? refuse(`the time format ${part}`);
+  });
+  return (ns) => parts.map((part) => part(dateOf(ns), ns)).join("");
 }
 
 const flags = (info: StreamInfo): string => [...info.flags].join(",") || "-";
@@ -64,63 +72,141 @@ const flags = (info: StreamInfo): string => [...info.flags].join(",") || "-";
 const remote = (info: StreamInfo): string => info.connection.remoteAddress;
 const local = (info: StreamInfo): string => info.connection.localAddress;
 
-/** Operators by name; those with an argument get it between brackets. */
-const OPERATORS: Record<string, (argument: string) => Operator> = {
-  RESPONSE_CODE: () => (info) => info.responseCode ?? 0,
-  RESPONSE_CODE_DETAILS: () => (info) => info.responseCodeDetails?.replace(/\s/g, "_"),
-  RESPONSE_FLAGS: () => flags,
-  CONNECTION_TERMINATION_DETAILS: () => (info) => info.connection.terminationDetails,
-  UPSTREAM_CLUSTER: () => (info) => info.upstreamCluster,
-  UPSTREAM_CLUSTER_RAW: () => (info) => info.upstreamCluster,
-  UPSTREAM_HOST: () => (info) => info.upstream.remoteAddress,
-  UPSTREAM_REMOTE_ADDRESS: () => (info) => info.upstream.remoteAddress,
-  UPSTREAM_LOCAL_ADDRESS: () => (info) => info.upstream.localAddress,
-  UPSTREAM_TRANSPORT_FAILURE_REASON: () => (info) => info.upstream.transportFailure?.replace(/\s/g, "_"),
-  UPSTREAM_REQUEST_ATTEMPT_COUNT: () => (info) => info.upstream.attempts,
-  BYTES_RECEIVED: () => (info) => info.bytesReceived,
-  BYTES_SENT: () => (info) => info.bytesSent,
-  DURATION: () => (info) => ms(info.startMonotonic, info.endMonotonic),
-  REQUEST_DURATION: () => (info) => ms(info.startMonotonic, info.lastRequestByte),
-  RESPONSE_DURATION: () => (info) => ms(info.startMonotonic, info.firstUpstreamReceived),
-  RESPONSE_TX_DURATION: () => (info) => ms(info.firstUpstreamReceived, info.lastResponseByte),
-  START_TIME: (format) => (info) => time(info.startWall, format || undefined),
-  PROTOCOL: () => (info) => info.protocol,
-  ROUTE_NAME: () => (info) => info.route?.routeName || undefined,
-  VIRTUAL_CLUSTER_NAME: () => () => undefined,
-  REQ: (name) => (info) => headerOf(info.requestHeaders, name),
-  REQUEST_HEADER: (name) => (info) => headerOf(info.requestHeaders, name),
-  RESP: (name) => (info) => headerOf(info.responseHeaders, name),
-  RESPONSE_HEADER: (name) => (info) => headerOf(info.responseHeaders, name),
-  TRAILER: (name) => (info) => headerOf(info.responseTrailers, name),
-  DYNAMIC_METADATA: (path) => (info) => metadataOf(info.dynamicMetadata, path),
-  METADATA(argument) {
+/** What stands behind an operator's name: nothing; perhaps an argument; an argument, and then perhaps a greatest length. */
+type Syntax = "plain" | "optional" | "required";
+
+interface OperatorKind {
+  syntax: Syntax;
+  /** `refuse` throws: this is not supported here, or Envoy's own reason for not taking it. */
+  make(argument: string, refuse: Refuse): Operator;
+}
+
+interface Refuse {
+  (what: string): never;
+  reason(text: string): never;
+}
+
+const plain = (operator: Operator): OperatorKind => ({ syntax: "plain", make: () => operator });
+const optional = (make: OperatorKind["make"]): OperatorKind => ({ syntax: "optional", make });
+const required = (make: OperatorKind["make"]): OperatorKind => ({ syntax: "required", make });
+
+const header = (mapOf: (info: StreamInfo) => HeaderMap | undefined): OperatorKind =>
+  required((argument, refuse) => {
+    const names = argument.split("?");
+    if (names.length > 2) return refuse.reason(`More than 1 alternative header specified in token: ${argument}`);
+    if (names.some((name) => !/^:?[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)))
+      return refuse.reason("Invalid header configuration. Format string contains invalid characters.");
+    const [first = "", other] = names.map((name) => name.toLowerCase());
+    return (info) => mapOf(info)?.joined(first) ?? (other === undefined ? undefined : mapOf(info)?.joined(other));
+  });
+
+const withoutPort = (address: (info: StreamInfo) => string): OperatorKind =>
+  optional((argument, refuse) => (argument === "" ? (info) => ip(address(info)) : refuse("a mask of an address")));
+
+/** envoy 1.40: names of gRPC's statuses. */
+const GRPC = [
+  ..."OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied ResourceExhausted FailedPrecondition Aborted".split(" "),
+  ..."OutOfRange Unimplemented Internal Unavailable DataLoss Unauthenticated".split(" "),
+];
+
+function grpcStatus(info: StreamInfo): string | undefined {
+  const status = info.responseTrailers?.get("grpc-status") ?? info.responseHeaders?.get("grpc-status");
+  return status !== undefined && /^\d+$/.test(status) ? status : undefined;
+}
+
+const snake = (camel: string): string => camel.replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase();
+
+/** envoy 1.40: as the JSON of a google.protobuf.Any. */
+function typed({ value, type }: FilterStateObject): string {
+  const text = type === "string";
+  const wrapper = `type.googleapis.com/google.protobuf.${text ? "String" : "Bytes"}Value`;
+  const bytes = Buffer.from(value, "latin1");
+  return JSON.stringify({ "@type": wrapper, value: text ? bytes.toString("utf8") : bytes.toString("base64") });
+}
+
+const METADATA: Record<string, (info: StreamInfo) => Record<string, Json> | undefined> = {
+  DYNAMIC: (info) => info.dynamicMetadata,
+  CLUSTER: (info) => info.route?.clusterMetadata,
+  ROUTE: (info) => info.route?.routeMetadata,
+  VIRTUAL_HOST: (info) => info.route?.virtualHostMetadata,
+  UPSTREAM_HOST: (info) => info.upstream.hostMetadata,
+  LISTENER: (info) => info.listener?.metadata,
+};
+
+const OPERATORS: Record<string, OperatorKind> = {
+  RESPONSE_CODE: plain((info) => info.responseCode ?? 0),
+  RESPONSE_CODE_DETAILS: optional((argument) => (info) => (argument ? info.responseCodeDetails : info.responseCodeDetails?.replace(/\s/g, "_"))),
+  RESPONSE_FLAGS: plain(flags),
+  CONNECTION_TERMINATION_DETAILS: plain((info) => info.connection.terminationDetails),
+  UPSTREAM_CLUSTER: plain((info) => info.upstreamCluster),
+  UPSTREAM_CLUSTER_RAW: plain((info) => info.upstreamCluster),
+  UPSTREAM_HOST: plain((info) => info.upstream.host),
+  UPSTREAM_REMOTE_ADDRESS: plain((info) => info.upstream.remoteAddress),
+  UPSTREAM_LOCAL_ADDRESS: plain((info) => info.upstream.localAddress),
+  UPSTREAM_TRANSPORT_FAILURE_REASON: plain((info) => info.upstream.transportFailure?.replace(/\s/g, "_")),
+  UPSTREAM_REQUEST_ATTEMPT_COUNT: plain((info) => info.upstream.attempts),
+  BYTES_RECEIVED: plain((info) => info.bytesReceived),
+  BYTES_SENT: plain((info) => info.bytesSent),
+  DURATION: plain((info) => ms(info.startMonotonic, info.endMonotonic)),
+  REQUEST_DURATION: plain((info) => ms(info.startMonotonic, info.lastRequestByte)),
+  RESPONSE_DURATION: plain((info) => ms(info.startMonotonic, info.firstUpstreamReceived)),
+  RESPONSE_TX_DURATION: plain((info) => ms(info.firstUpstreamReceived, info.lastResponseByte)),
+  START_TIME: optional((format, refuse) => {
+    const time = compileTime(format, refuse);
+    return (info) => time(info.startWall);
+  }),
+  PROTOCOL: plain((info) => info.protocol),
+  ROUTE_NAME: plain((info) => info.route?.routeName || undefined),
+  VIRTUAL_CLUSTER_NAME: plain(() => undefined),
+  REQ: header((info) => info.requestHeaders),
+  REQUEST_HEADER: header((info) => info.requestHeaders),
+  RESP: header((info) => info.responseHeaders),
+  RESPONSE_HEADER: header((info) => info.responseHeaders),
+  TRAILER: header((info) => info.responseTrailers),
+  DYNAMIC_METADATA: required((path) => (info) => metadataOf(info.dynamicMetadata, path)),
+  METADATA: required((argument, refuse) => {
     const [kind = "", ...path] = argument.split(":");
-    return (info) =>
-      metadataOf(kind === "ROUTE" ? info.route?.routeMetadata : kind === "CLUSTER" ? info.route?.clusterMetadata : info.dynamicMetadata, path.join(":"));
-  },
-  FILTER_STATE(argument) {
-    const [key = "", kind] = argument.split(":");
+    const source = METADATA[kind] ?? refuse.reason(`${kind} is not supported type of metadata`);
+    return (info) => metadataOf(source(info), path.join(":"));
+  }),
+  FILTER_STATE: required((argument, refuse) => {
+    const [key = "", kind = "TYPED"] = argument.split(":");
+    if (kind === "FIELD") return refuse("FIELD of %FILTER_STATE%");
+    if (kind !== "PLAIN" && kind !== "TYPED") return refuse.reason("Invalid filter state serialize type, only support PLAIN/TYPED/FIELD.");
     return (info) => {
       const object = info.filterState.get(key);
-      return object && (kind === "PLAIN" ? object.value : JSON.stringify(object.value));
+      return object && (kind === "PLAIN" ? object.value : typed(object));
     };
-  },
-  DOWNSTREAM_REMOTE_ADDRESS: () => remote,
-  DOWNSTREAM_DIRECT_REMOTE_ADDRESS: () => remote,
-  DOWNSTREAM_LOCAL_ADDRESS: () => local,
-  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: () => (info) => ip(remote(info)),
-  DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: () => (info) => ip(remote(info)),
-  DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: () => (info) => ip(local(info)),
-  DOWNSTREAM_REMOTE_PORT: () => (info) => port(remote(info)),
-  DOWNSTREAM_LOCAL_PORT: () => (info) => port(local(info)),
-  CONNECTION_ID: () => (info) => info.connection.id,
-  GRPC_STATUS: () => (info) => info.responseTrailers?.get("grpc-status") ?? info.responseHeaders?.get("grpc-status"),
-  GRPC_STATUS_NUMBER: () => (info) => info.responseTrailers?.get("grpc-status") ?? info.responseHeaders?.get("grpc-status"),
-  HOSTNAME: () => () => hostname(),
-  ENVIRONMENT: (name) => () => process.env[name],
-  LOCAL_REPLY_BODY: () => (_info, body) => body,
-  STREAM_ID: () => (info) => info.requestHeaders?.get("x-request-id"),
-  REQUESTED_SERVER_NAME: () => () => undefined,
+  }),
+  DOWNSTREAM_REMOTE_ADDRESS: plain(remote),
+  DOWNSTREAM_DIRECT_REMOTE_ADDRESS: plain(remote),
+  DOWNSTREAM_LOCAL_ADDRESS: plain(local),
+  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: withoutPort(remote),
+  DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: withoutPort(remote),
+  DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: withoutPort(local),
+  DOWNSTREAM_REMOTE_PORT: plain((info) => port(remote(info))),
+  DOWNSTREAM_LOCAL_PORT: plain((info) => port(local(info))),
+  CONNECTION_ID: plain((info) => info.connection.id),
+  GRPC_STATUS: optional((kind, refuse) => {
+    if (!["", "CAMEL_STRING", "SNAKE_STRING", "NUMBER"].includes(kind))
+      return refuse.reason(`GrpcStatusFormatter only supports CAMEL_STRING, SNAKE_STRING or NUMBER. Got: ${kind}`);
+    return (info) => {
+      const status = grpcStatus(info);
+      if (status === undefined || kind === "NUMBER") return status;
+      const name = GRPC[Number(status)];
+      return name === undefined ? status : kind === "SNAKE_STRING" ? snake(name) : name;
+    };
+  }),
+  GRPC_STATUS_NUMBER: plain((info) => {
+    const status = grpcStatus(info);
+    return status === undefined ? undefined : Number(status);
+  }),
+  HOSTNAME: plain(() => hostname()),
+  ENVIRONMENT: required((name) => () => process.env[name]),
+  // envoy 1.40: an access log knows of none, and that is an empty text.
+  LOCAL_REPLY_BODY: plain((_info, body) => body ?? ""),
+  STREAM_ID: plain((info) => info.requestHeaders?.get("x-request-id")),
+  REQUESTED_SERVER_NAME: optional((argument, refuse) => (argument === "" ? () => undefined : refuse("an argument of %REQUESTED_SERVER_NAME%"))),
 };
 
 /** Names of the operators that are supported. */
@@ -132,58 +218,81 @@ export const DEFAULT_FORMAT =
 
 function parse(text: string, path: string): (string | Operator)[] {
   const parts: (string | Operator)[] = [];
-  const pattern = /%(?:%|([A-Z_]+)(?:\(((?:[^()]|\([^()]*\))*)\))?(?::(\d+))?%)/g;
   let at = 0;
-  for (const match of text.matchAll(pattern)) {
-    if (match.index > at) parts.push(text.slice(at, match.index));
-    at = match.index + match[0].length;
-    const [, name, argument = "", limit] = match;
-    if (name === undefined) {
-      parts.push("%");
-      continue;
+  while (at < text.length) {
+    const begin = text.indexOf("%", at);
+    if (begin < 0) break;
+    if (begin > at) parts.push(text.slice(at, begin));
+    const command = /^%(?:%|([A-Z_0-9]+)(?:\((.*?)\))?(?::(\d+))?%)/s.exec(text.slice(begin));
+    if (!command) {
+      const reason = `Incorrect configuration: ${text}. Couldn't find valid command at position ${begin}`;
+      throw new ConfigError(`${path}: ${reason}`, reason);
     }
-    const make = Object.hasOwn(OPERATORS, name) ? OPERATORS[name] : undefined;
-    if (!make) throw new ConfigError(`${path}: the node engine does not support %${name}%`, `Not supported field in StreamInfo: ${name}`);
-    const operator = make(argument);
-    parts.push(limit === undefined ? operator : (info, body) => String(operator(info, body) ?? "-").slice(0, Number(limit)));
+    const [whole, name, argument = "", limit] = command;
+    at = begin + whole.length;
+    parts.push(name === undefined ? "%" : operatorOf(name, argument, limit, path));
   }
   if (at < text.length) parts.push(text.slice(at));
   return parts;
 }
 
-/** Compiles a format text. A value that is not there is "-". Throws ConfigError for an operator that is not supported. */
-export function compileFormat(text: string, path: string): Format {
+function operatorOf(name: string, argument: string, limit: string | undefined, path: string): Operator {
+  const refuse = ((what: string): never => {
+    throw new ConfigError(`${path}: the node engine does not support ${what}`, `Not supported field in StreamInfo: ${name}`);
+  }) as Refuse;
+  refuse.reason = (reason) => {
+    throw new ConfigError(`${path}: ${reason}`, reason);
+  };
+  const kind = Object.hasOwn(OPERATORS, name) ? OPERATORS[name]! : refuse(`%${name}%`);
+  if (kind.syntax === "plain" && (argument !== "" || limit !== undefined)) refuse.reason(`${name} does not take any parameters or length`);
+  if (kind.syntax === "required" && argument === "" && !/METADATA|FILTER/.test(name)) refuse.reason(`${name} requires parameters`);
+  if (kind.syntax === "optional" && limit !== undefined) refuse.reason(`${name} does not allow length to be specified.`);
+  const operator = kind.make(argument, refuse);
+  if (limit === undefined) return operator;
+  return (info, body) => {
+    const value = operator(info, body);
+    return value === undefined ? undefined : String(value).slice(0, Number(limit));
+  };
+}
+
+/** Compiles a format text. A value that is not there is "-", or nothing with `omitEmpty`. Throws ConfigError for what is not supported. */
+export function compileFormat(text: string, path: string, omitEmpty = false): Format {
   const parts = parse(text, path);
   if (parts.every((part) => typeof part === "string")) {
     const whole = parts.join("");
     return () => whole;
   }
-  return (info, localReply) => parts.map((part) => (typeof part === "string" ? part : String(part(info, localReply) ?? "-"))).join("");
+  const empty = omitEmpty ? "" : "-";
+  return (info, localReply) => parts.map((part) => (typeof part === "string" ? part : String(part(info, localReply) ?? empty))).join("");
 }
 
-/** A json_format: numbers stay numbers where an operator stands alone; keys are sorted, and a line ends with a line break (envoy 1.40). */
-export function compileJson(json: Json, path: string): Format {
-  const compiled = compileValue(json, path);
+/** A json_format: numbers stay numbers where an operator stands alone; keys are sorted, and a line ends with a line break (envoy 1.40). With `omitEmpty` what is null is left out. */
+export function compileJson(json: Json, path: string, omitEmpty = false): Format {
+  const compiled = compileValue(json, path, omitEmpty);
   return (info, localReply) => `${JSON.stringify(compiled(info, localReply))}\n`;
 }
 
-function compileValue(json: Json, path: string): (info: StreamInfo, localReply?: string) => Json {
+function compileValue(json: Json, path: string, omitEmpty: boolean): (info: StreamInfo, localReply?: string) => Json {
   if (typeof json === "string") {
     const parts = parse(json, path);
     const [only] = parts;
     if (parts.length === 1 && typeof only === "function") return (info, localReply) => only(info, localReply) ?? null;
-    const format = compileFormat(json, path);
+    const format = compileFormat(json, path, omitEmpty);
     return (info, localReply) => format(info, localReply);
   }
+  const stays = (value: Json) => !omitEmpty || value !== null;
   if (Array.isArray(json)) {
-    const items = json.map((item) => compileValue(item, path));
-    return (info, localReply) => items.map((item) => item(info, localReply));
+    const items = json.map((item) => compileValue(item, path, omitEmpty));
+    return (info, localReply) => items.map((item) => item(info, localReply)).filter(stays);
   }
   if (typeof json === "object" && json !== null) {
     const entries = Object.entries(json)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, value]) => [key, compileValue(value, path)] as const);
-    return (info, localReply) => Object.fromEntries(entries.map(([key, value]) => [key, value(info, localReply)]));
+      .map(([key, value]) => [key, compileValue(value, path, omitEmpty)] as const);
+    return (info, localReply) => {
+      const values = entries.map(([key, value]) => [key, value(info, localReply)] as const);
+      return Object.fromEntries(values.filter(([, value]) => stays(value)));
+    };
   }
   return () => json;
 }

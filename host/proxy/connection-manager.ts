@@ -131,6 +131,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
   ) {
     const { options } = connection;
     this.info = new StreamInfo(options.clock, connection.info);
+    this.info.protocol = connection.protocol;
     if (options.listener) this.info.listener = options.listener;
     this.idleMs = options.streamIdleTimeoutMs;
     if (options.requestTimeoutMs > 0) {

@@ -117,6 +117,7 @@ export class Router implements StreamFilter {
     const timeoutMs = requestedTimeout(headers) ?? route.timeoutMs;
     if (timeoutMs > 0) headers.assign("x-envoy-expected-rq-timeout-ms", String(timeoutMs));
     const host = cluster.pick({ headers, info, metadataMatch: route.metadataMatch, hash: route.hash?.(headers) });
+    info.upstream.attempts++;
     if (!host) {
       info.flags.add("UH");
       cluster.statistics.responses.charge(503);
@@ -125,7 +126,7 @@ export class Router implements StreamFilter {
     }
     route.finalizeRequestHeaders(headers);
     info.upstream.picked = true;
-    info.upstream.attempts++;
+    info.upstream.host = host.address;
     if (host.metadata) info.upstream.hostMetadata = host.metadata;
     const upstream = new UpstreamRequest(cluster, host, info, {
       on1xx: (map) => stream.encode1xx(map),

@@ -4,6 +4,7 @@ import type { Json, StreamInfo } from "../vm/stream-info.js";
 import { compileFormat } from "./access-log.js";
 import { readMetadata } from "./config/cluster.js";
 import { ConfigError, Fields } from "./config/fields.js";
+import type { KnownClusters } from "./config/listener.js";
 import type { StreamRoute } from "./connection-manager.js";
 import { type HeaderMatch, readHeaderMatch, readStringMatch, type StringMatch, wholeRegex } from "./matchers.js";
 
@@ -36,7 +37,9 @@ interface Inherited {
   responseEdits: HeaderEdit[];
   perFilter: Map<string, boolean>;
   bufferLimit: number | undefined;
-  clusterMetadata(name: string): Record<string, Json> | undefined;
+  clusters: KnownClusters;
+  /** Throws where a route names a cluster that is not there. */
+  check(kind: "cluster" | "weighted cluster", name: string, at: Fields): void;
 }
 
 const APPEND = ["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS"] as const;
@@ -84,7 +87,8 @@ function readPerFilter(fields: Fields): Map<string, boolean> {
   return disabled;
 }
 
-export function readRouteTable(fields: Fields, clusterMetadata: (name: string) => Record<string, Json> | undefined): RouteTable {
+export function readRouteTable(fields: Fields, clusters: KnownClusters): RouteTable {
+  const validate = fields.bool("validate_clusters") ?? true;
   const requestEdits = readEdits(fields, "request");
   const responseEdits = readEdits(fields, "response");
   const perFilter = readPerFilter(fields);
@@ -97,14 +101,18 @@ export function readRouteTable(fields: Fields, clusterMetadata: (name: string) =
       responseEdits: [...readEdits(host, "response"), ...responseEdits],
       perFilter: new Map([...perFilter, ...readPerFilter(host)]),
       bufferLimit: host.number("request_body_buffer_limit") ?? host.number("per_request_buffer_limit_bytes"),
-      clusterMetadata,
+      clusters,
+      check(kind, name, at) {
+        const reason = `route: unknown ${kind} '${name}'`;
+        if (validate && !clusters.has(name)) throw new ConfigError(`${at.path}: ${reason}`, reason);
+      },
     };
     const domains = host.strings("domains").map((domain) => domain.toLowerCase());
     const routes = host.list("routes").map((route) => readRoute(route, inherited));
     host.done();
     return { domains, routes };
   });
-  fields.accept("name", "validate_clusters", "ignore_port_in_host_matching").done();
+  fields.accept("name", "ignore_port_in_host_matching").done();
   return (headers, info) => {
     const host = findHost(hosts, (headers.get(":authority") ?? "").toLowerCase());
     // envoy 1.40: without a path, or the scheme it came by, nothing matches.
@@ -211,7 +219,7 @@ function readRoute(fields: Fields, inherited: Inherited): RouteConfig {
   const responseEdits = [...readEdits(fields, "response"), ...inherited.responseEdits];
   const perFilter = new Map([...inherited.perFilter, ...readPerFilter(fields)]);
   const requestBufferLimit = fields.number("request_body_buffer_limit") ?? fields.number("per_request_buffer_limit_bytes") ?? inherited.bufferLimit;
-  const action = readAction(fields, path);
+  const action = readAction(fields, path, inherited);
   fields.accept("decorator", "stat_prefix").done();
   return {
     match,
@@ -224,7 +232,7 @@ function readRoute(fields: Fields, inherited: Inherited): RouteConfig {
           clusterName,
           ...(metadata ? { routeMetadata: metadata } : {}),
           ...(inherited.virtualHostMetadata ? { virtualHostMetadata: inherited.virtualHostMetadata } : {}),
-          ...withClusterMetadata(inherited.clusterMetadata(clusterName)),
+          ...withClusterMetadata(inherited.clusters.get(clusterName)),
         },
         filterDisabled: (name) => perFilter.get(name),
         requestBufferLimit,
@@ -266,7 +274,7 @@ interface Action {
 
 type PathMatch = { kind: "prefix" | "other"; prefix: string };
 
-function readAction(fields: Fields, path: PathMatch): Action {
+function readAction(fields: Fields, path: PathMatch, inherited: Inherited): Action {
   const none = { clusterNotFoundStatus: 503, timeoutMs: 0 };
   const direct = fields.message("direct_response");
   if (direct) {
@@ -283,7 +291,7 @@ function readAction(fields: Fields, path: PathMatch): Action {
   if (!route) return fields.fail("route", "is missing (route, redirect or direct_response)");
   const rewrite = readRewrite(route, path);
   const action: Action = {
-    clusterName: readCluster(route),
+    clusterName: readCluster(route, inherited),
     clusterNotFoundStatus: { SERVICE_UNAVAILABLE: 503, NOT_FOUND: 404, INTERNAL_SERVER_ERROR: 500 }[
       route.choice("cluster_not_found_response_code", ["SERVICE_UNAVAILABLE", "NOT_FOUND", "INTERNAL_SERVER_ERROR"], "SERVICE_UNAVAILABLE")
     ],
@@ -297,9 +305,12 @@ function readAction(fields: Fields, path: PathMatch): Action {
   return action;
 }
 
-function readCluster(route: Fields): (headers: HeaderMap) => string {
+function readCluster(route: Fields, { check }: Inherited): (headers: HeaderMap) => string {
   const cluster = route.string("cluster");
-  if (cluster !== undefined) return () => cluster;
+  if (cluster !== undefined) {
+    check("cluster", cluster, route);
+    return () => cluster;
+  }
   const header = route.string("cluster_header")?.toLowerCase();
   if (header !== undefined) return (headers) => headers.get(header) ?? "";
   const weighted = route.message("weighted_clusters");
@@ -309,6 +320,7 @@ function readCluster(route: Fields): (headers: HeaderMap) => string {
     const name = entry.string("name");
     const fromHeader = entry.string("cluster_header")?.toLowerCase();
     const weight = entry.number("weight") ?? 0;
+    if (name !== undefined) check("weighted cluster", name, entry);
     entry.done();
     return { weight, name: (headers: HeaderMap) => (fromHeader === undefined ? (name ?? "") : (headers.get(fromHeader) ?? "")) };
   });

@@ -86,12 +86,14 @@ export class TcpConnection {
   private connect(): void {
     const cluster = this.options.clusters.get(this.options.cluster);
     const host = cluster?.pick({ headers: undefined, info: this.info, metadataMatch: undefined, hash: undefined });
+    this.info.upstream.attempts++;
     this.info.upstreamCluster = this.options.cluster;
     if (!host) {
       this.info.flags.add(cluster ? "UH" : "NC");
       this.close();
       return;
     }
+    this.info.upstream.host = host.address;
     const upstream = net.connect({ host: host.host, port: host.port, allowHalfOpen: true });
     this.upstream = upstream;
     upstream.on("error", () => {

@@ -68,7 +68,7 @@ export interface Mounted {
   readonly logs: LogRecord[];
   /** Resolves with the first log line, earlier ones too, whose text matches. */
   logged(pattern: RegExp): Promise<LogRecord>;
-  /** Streams that have ended, oldest first. */
+  /** Streams that have ended, oldest first: `await settled()` before you look (a real Envoy records them a moment after the answer). */
   readonly streams: StreamRecord[];
   /** Resolves when every stream that was begun has ended and been recorded. */
   settled(): Promise<void>;

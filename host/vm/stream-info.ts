@@ -36,7 +36,9 @@ export interface RouteFacts {
 }
 
 export interface UpstreamFacts {
-  /** "ip:port" of the host; set when a connection to it is ready. */
+  /** "ip:port" of the host that was picked. */
+  host?: string;
+  /** "ip:port" of the peer; set when a connection to it is ready. */
   remoteAddress?: string;
   localAddress?: string;
   hostMetadata?: Record<string, Json>;

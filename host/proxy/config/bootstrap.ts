@@ -28,7 +28,7 @@ export function readBootstrap(json: unknown): BootstrapConfig {
   if (!resources) return fields.fail("static_resources", "is missing");
   const clusters = resources.list("clusters").map(readCluster);
   const byName = new Map(clusters.map((cluster) => [cluster.name, cluster.metadata]));
-  const listeners = resources.list("listeners").map((listener) => readListener(listener, (name) => byName.get(name)));
+  const listeners = resources.list("listeners").map((listener) => readListener(listener, byName));
   resources.done();
   // Limits and statistics of a process, not of its filters.
   fields.accept("layered_runtime", "stats_config", "overload_manager", "stats_flush_interval").done();

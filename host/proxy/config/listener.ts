@@ -53,7 +53,8 @@ export interface ListenerConfig {
   tcp?: { plugins: PluginConfig[]; cluster: string; accessLogs: AccessLogConfig[] };
 }
 
-export type ClusterMetadata = (name: string) => Record<string, Json> | undefined;
+/** Metadata by the names of all clusters there are. */
+export type KnownClusters = ReadonlyMap<string, Record<string, Json> | undefined>;
 
 const LOGGERS = "envoy.extensions.access_loggers.";
 
@@ -81,10 +82,11 @@ function readFormat(fields: Fields): { format: Format; contentType: string | und
   const json = fields.json_("json_format");
   source?.done();
   const contentType = fields.string("content_type");
-  fields.accept("omit_empty_values").done();
-  if (text !== undefined) return { format: compileFormat(text, fields.path), contentType: contentType ?? "text/plain" };
+  const omitEmpty = fields.bool("omit_empty_values") ?? false;
+  fields.done();
+  if (text !== undefined) return { format: compileFormat(text, fields.path, omitEmpty), contentType: contentType ?? "text/plain" };
   if (json === undefined) return fields.fail("text_format_source", "is missing (or json_format)");
-  return { format: compileJson(json as Json, fields.path), contentType: contentType ?? "application/json" };
+  return { format: compileJson(json as Json, fields.path, omitEmpty), contentType: contentType ?? "application/json" };
 }
 
 function readAccessLogs(fields: Fields): AccessLogConfig[] {
@@ -202,7 +204,7 @@ function readMappers(fields: Fields | undefined): Pick<HcmConfig, "mappers" | "b
   return { mappers, bodyFormat: body && { format: body.format, contentType: body.contentType ?? "text/plain" } };
 }
 
-function readHcm(fields: Fields, clusterMetadata: ClusterMetadata): HcmConfig {
+function readHcm(fields: Fields, clusters: KnownClusters): HcmConfig {
   const routeConfig = fields.message("route_config");
   if (!routeConfig) return fields.fail("rds", "the node engine supports route_config only");
   const http1 = fields.message("http_protocol_options");
@@ -216,7 +218,7 @@ function readHcm(fields: Fields, clusterMetadata: ClusterMetadata): HcmConfig {
   });
   const config: HcmConfig = {
     codec: fields.choice("codec_type", ["AUTO", "HTTP1", "HTTP2"], "AUTO"),
-    routes: readRouteTable(routeConfig, clusterMetadata),
+    routes: readRouteTable(routeConfig, clusters),
     filters: readHttpFilters(fields),
     accessLogs: readAccessLogs(fields),
     enableTrailers: http1?.bool("enable_trailers") ?? false,
@@ -245,7 +247,7 @@ function readTcp(fields: Fields): { cluster: string; accessLogs: AccessLogConfig
 
 const DIRECTIONS = ["UNSPECIFIED", "INBOUND", "OUTBOUND"] as const;
 
-export function readListener(fields: Fields, clusterMetadata: ClusterMetadata): ListenerConfig {
+export function readListener(fields: Fields, clusters: KnownClusters): ListenerConfig {
   const metadata = readMetadata(fields.message("metadata"));
   const listener: ListenerConfig = {
     name: fields.string("name") ?? "",
@@ -267,8 +269,7 @@ export function readListener(fields: Fields, clusterMetadata: ClusterMetadata): 
       plugins.push(plugin ? readPlugin(plugin) : config.fail("config", "is missing"));
       config.done();
     } else if (config.type === "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy") listener.tcp = { plugins, ...readTcp(config) };
-    else if (config.type === "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
-      listener.http = readHcm(config, clusterMetadata);
+    else if (config.type === "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager") listener.http = readHcm(config, clusters);
     else throw new ConfigError(`${filter.path}: the node engine does not support ${config.type}`);
   }
   if (listener.http && plugins.length > 0) throw new ConfigError(`${chain.path}: the node engine supports network filters before tcp_proxy only`);
