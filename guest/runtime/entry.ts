@@ -11,7 +11,7 @@ import { beginLog, endLog, entered, focus } from "./focus";
 import { arm, disarm, outOfMemory } from "./isolation";
 import { lowAnswered, lowBody, lowDone, lowHeaders, lowLog, lowTrailers } from "./lowlevel";
 import { allocate, trimInbox } from "./memory";
-import { addRoot, addStream, Cell, dropCalls, findRoot, findStream, Root, removeRoot, removeStream, usesLinear, usesLowLevel } from "./roots";
+import { addRoot, addStream, Cell, dropCalls, findRoot, findStream, keptStreams, Root, removeRoot, removeStream, usesLinear, usesLowLevel } from "./roots";
 
 /** `malloc` of the ABI: 0 where there is no memory, which the host reports to the call that needed it. */
 export function malloc(size: usize): usize {
@@ -23,6 +23,11 @@ function guardAllocate(size: usize): i32 {
 }
 
 export function proxy_abi_version_0_2_1(): void {}
+
+/** For tests: streams, and with them coroutines, that the module keeps. Only a build with `inspect` exports it. */
+export function envoyscript_streams(): i32 {
+  return keptStreams();
+}
 
 export function proxy_on_context_create(id: u32, parent: u32): void {
   guardCreate(id, parent);

@@ -200,6 +200,11 @@ function grow(): void {
   buckets = wide;
 }
 
+/** Streams that are kept, each with its coroutine. */
+export function keptStreams(): i32 {
+  return live;
+}
+
 export function removeStream(id: u32): Stream | null {
   const at = id & (buckets.length - 1);
   let before: Stream | null = null;

@@ -27,6 +27,8 @@ export interface BuildOptions {
   budget?: number;
   /** Keeps function names (for Envoy's backtraces and profilers). */
   debug?: boolean;
+  /** Exports `envoyscript_streams`, for tests: how many streams the module keeps. */
+  inspect?: boolean;
   /** Directory that relative paths and shown names start from. Default: the working directory. */
   cwd?: string;
 }
@@ -137,7 +139,7 @@ function runPasses(m: Module, program: Program, options: BuildOptions): Needs {
     lateRequest: filter.lateRequest,
     methods: filter.methods,
   }));
-  const needs = specialise(m, shapes, featuresConstant);
+  const needs = specialise(m, shapes, featuresConstant, options.inspect);
   checkStackOnce(m);
   removeUnneededFrames(m);
   hoistViews(m);

@@ -171,6 +171,7 @@ const OPERATORS: Record<string, OperatorKind> = {
   }),
   FILTER_STATE: required((argument, refuse) => {
     const [key = "", kind = "TYPED"] = argument.split(":");
+    if (key === "") return refuse.reason("Invalid filter state configuration, key cannot be empty.");
     if (kind === "FIELD") return refuse("FIELD of %FILTER_STATE%");
     if (kind !== "PLAIN" && kind !== "TYPED") return refuse.reason("Invalid filter state serialize type, only support PLAIN/TYPED/FIELD.");
     return (info) => {
@@ -236,6 +237,9 @@ function parse(text: string, path: string): (string | Operator)[] {
   return parts;
 }
 
+/** envoy 1.40: these say it in words of their own. */
+const OWN_WORDS = new Set(["METADATA", "FILTER_STATE"]);
+
 function operatorOf(name: string, argument: string, limit: string | undefined, path: string): Operator {
   const refuse = ((what: string): never => {
     throw new ConfigError(`${path}: the node engine does not support ${what}`, `Not supported field in StreamInfo: ${name}`);
@@ -245,7 +249,7 @@ function operatorOf(name: string, argument: string, limit: string | undefined, p
   };
   const kind = Object.hasOwn(OPERATORS, name) ? OPERATORS[name]! : refuse(`%${name}%`);
   if (kind.syntax === "plain" && (argument !== "" || limit !== undefined)) refuse.reason(`${name} does not take any parameters or length`);
-  if (kind.syntax === "required" && argument === "" && !/METADATA|FILTER/.test(name)) refuse.reason(`${name} requires parameters`);
+  if (kind.syntax === "required" && argument === "" && !OWN_WORDS.has(name)) refuse.reason(`${name} requires parameters`);
   if (kind.syntax === "optional" && limit !== undefined) refuse.reason(`${name} does not allow length to be specified.`);
   const operator = kind.make(argument, refuse);
   if (limit === undefined) return operator;

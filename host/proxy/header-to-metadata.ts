@@ -3,7 +3,7 @@ import type { HeaderMap } from "../vm/headermap.js";
 import { DataStatus, HeadersStatus, type StreamCallbacks, type StreamFilter, TrailersStatus } from "../vm/stream-callbacks.js";
 import type { Json, StreamInfo } from "../vm/stream-info.js";
 import type { Fields } from "./config/fields.js";
-import { wholeRegex } from "./matchers.js";
+import { readRegex } from "./regex.js";
 
 interface Write {
   namespace: string;
@@ -31,8 +31,8 @@ function readWrite(fields: Fields | undefined): Write | undefined {
   if (!fields) return undefined;
   const regex = fields.message("regex_value_rewrite");
   const pattern = regex?.message("pattern");
-  const expression = pattern && new RegExp(wholeRegex(pattern).source.slice(4, -2), "g");
-  const substitution = (regex?.string("substitution") ?? "").replace(/\$/g, "$$$$").replace(/\\(\d)/g, "$$$1");
+  const expression = pattern && readRegex(pattern);
+  const substitution = regex?.string("substitution") ?? "";
   regex?.done();
   const write: Write = {
     namespace: fields.string("metadata_namespace") || "envoy.filters.http.header_to_metadata",
@@ -40,7 +40,7 @@ function readWrite(fields: Fields | undefined): Write | undefined {
     value: fields.string("value") || undefined,
     number: fields.choice("type", ["STRING", "NUMBER"], "STRING") === "NUMBER",
     base64: fields.choice("encode", ["NONE", "BASE64"], "NONE") === "BASE64",
-    rewrite: expression && ((text) => text.replace(expression, substitution)),
+    rewrite: expression && ((text) => expression.replace(text, substitution)),
   };
   fields.done();
   return write;

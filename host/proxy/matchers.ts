@@ -1,19 +1,9 @@
 // Envoy's string and header matchers, compiled from their configuration.
 import type { HeaderMap } from "../vm/headermap.js";
-import { ConfigError, type Fields } from "./config/fields.js";
+import type { Fields } from "./config/fields.js";
+import { readRegex } from "./regex.js";
 
 export type StringMatch = (value: string) => boolean;
-
-/** A regular expression that has to match all of the text. */
-export function wholeRegex(fields: Fields): RegExp {
-  const text = fields.required("regex");
-  fields.accept("google_re2").done();
-  try {
-    return new RegExp(`^(?:${text})$`, "s");
-  } catch {
-    throw new ConfigError(`${fields.path}.regex: "${text}" is no regular expression`);
-  }
-}
 
 export function readStringMatch(fields: Fields): StringMatch {
   const ignoreCase = fields.bool("ignore_case") ?? false;
@@ -32,9 +22,9 @@ export function readStringMatch(fields: Fields): StringMatch {
   }
   const regex = fields.message("safe_regex");
   if (!regex) return fields.fail("exact", "is missing (exact, prefix, suffix, contains or safe_regex)");
-  const pattern = wholeRegex(regex);
+  const pattern = readRegex(regex);
   fields.done();
-  return (value) => pattern.test(value);
+  return (value) => pattern.matches(value);
 }
 
 export type HeaderMatch = (headers: HeaderMap) => boolean;
@@ -46,11 +36,12 @@ export function readHeaderMatch(fields: Fields): HeaderMatch {
   const test = headerTest(fields);
   fields.done();
   return (headers) => {
-    const value = headers.joined(name) ?? (missingIsEmpty ? "" : undefined);
-    if (test === "present") return (value !== undefined) !== invert;
-    if (test === "absent") return (value === undefined) !== invert;
-    // envoy 1.40: a header that is missing does not match, inverted or not.
-    return value === undefined ? false : test(value) !== invert;
+    const values = headers.all(name);
+    if (test === "present") return values.length > 0 !== invert;
+    if (test === "absent") return (values.length === 0) !== invert;
+    if (values.length === 0 && missingIsEmpty) values.push("");
+    // envoy 1.40: a header that is missing does not match, inverted or not; of several values one is enough.
+    return values.length > 0 && values.some(test) !== invert;
   };
 }
 
@@ -76,8 +67,8 @@ function headerTest(fields: Fields): StringMatch | "present" | "absent" {
   if (contains !== undefined) return (value) => value.includes(contains);
   const regex = fields.message("safe_regex_match");
   if (regex) {
-    const pattern = wholeRegex(regex);
-    return (value) => pattern.test(value);
+    const pattern = readRegex(regex);
+    return (value) => pattern.matches(value);
   }
   return "present";
 }

@@ -92,7 +92,13 @@ export class Router implements StreamFilter {
     this.route = route;
     if (route.directResponse) {
       const { status, body } = route.directResponse;
-      stream.sendLocalReply({ status, body, details: "direct_response", modifyHeaders: (map) => route.finalizeResponseHeaders(map) });
+      const modifyHeaders = (map: HeaderMap) => {
+        // envoy 1.40: RFC 9110 10.2.2.
+        if (status === 201 || (status >= 300 && status < 400))
+          map.add("location", `${headers.get(":scheme")}://${headers.get(":authority")}${headers.get(":path")}`);
+        route.finalizeResponseHeaders(map);
+      };
+      stream.sendLocalReply({ status, body, details: "direct_response", modifyHeaders });
       return HeadersStatus.StopIteration;
     }
     if (route.redirect) {

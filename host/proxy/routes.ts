@@ -6,7 +6,8 @@ import { readMetadata } from "./config/cluster.js";
 import { ConfigError, Fields } from "./config/fields.js";
 import type { KnownClusters } from "./config/listener.js";
 import type { StreamRoute } from "./connection-manager.js";
-import { type HeaderMatch, readHeaderMatch, readStringMatch, type StringMatch, wholeRegex } from "./matchers.js";
+import { type HeaderMatch, readHeaderMatch, readStringMatch, type StringMatch } from "./matchers.js";
+import { readRegex } from "./regex.js";
 
 /** What routing may look at beside the headers. */
 interface Facts {
@@ -44,31 +45,37 @@ interface Inherited {
 
 const APPEND = ["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS"] as const;
 
-/** `…headers_to_add` and `…headers_to_remove`. */
+/** `…headers_to_add` and `…headers_to_remove`. envoy 1.40: removes, then overwrites, then adds; all values come from before that. */
 function readEdits(fields: Fields, direction: "request" | "response"): HeaderEdit[] {
-  const edits: HeaderEdit[] = [];
-  for (const entry of fields.list(`${direction}_headers_to_add`)) {
+  const additions = fields.list(`${direction}_headers_to_add`).map((entry) => {
     const header = entry.message("header");
     if (!header) return entry.fail("header", "is missing");
     const key = header.required("key").toLowerCase();
-    const value = compileFormat(header.string("value") ?? "", header.path);
+    const value = compileFormat(header.string("value") ?? "", header.path, true);
     header.done();
     const append = entry.bool("append");
     const action = append === undefined ? entry.choice("append_action", APPEND, "APPEND_IF_EXISTS_OR_ADD") : append ? APPEND[0] : APPEND[2];
     const keepEmpty = entry.bool("keep_empty_value") ?? false;
     entry.done();
-    edits.push((headers, info) => {
-      const text = value(info);
-      if (text === "" && !keepEmpty) return;
-      const present = headers.has(key);
-      if (action === "ADD_IF_ABSENT" && present) return;
-      if (action === "OVERWRITE_IF_EXISTS" && !present) return;
-      if (action === "APPEND_IF_EXISTS_OR_ADD" || action === "ADD_IF_ABSENT") headers.add(key, text);
-      else headers.replace(key, text);
-    });
-  }
-  for (const name of fields.strings(`${direction}_headers_to_remove`)) edits.push((headers) => headers.remove(name.toLowerCase()));
-  return edits;
+    return { key, value, action, keepEmpty };
+  });
+  const removals = fields.strings(`${direction}_headers_to_remove`).map((name) => name.toLowerCase());
+  if (additions.length === 0 && removals.length === 0) return [];
+  return [
+    (headers, info) => {
+      for (const name of removals) headers.remove(name);
+      const add: [string, string][] = [];
+      const overwrite: [string, string][] = [];
+      for (const { key, value, action, keepEmpty } of additions) {
+        const text = value(info);
+        if (text === "" && !keepEmpty) continue;
+        if (action === "APPEND_IF_EXISTS_OR_ADD" || (action === "ADD_IF_ABSENT" && !headers.has(key))) add.push([key, text]);
+        else if (action === "OVERWRITE_IF_EXISTS_OR_ADD" || (action === "OVERWRITE_IF_EXISTS" && headers.has(key))) overwrite.push([key, text]);
+      }
+      for (const [key, text] of overwrite) headers.replace(key, text);
+      for (const [key, text] of add) headers.add(key, text);
+    },
+  ];
 }
 
 function readPerFilter(fields: Fields): Map<string, boolean> {
@@ -112,9 +119,11 @@ export function readRouteTable(fields: Fields, clusters: KnownClusters): RouteTa
     host.done();
     return { domains, routes };
   });
-  fields.accept("name", "ignore_port_in_host_matching").done();
+  const ignorePort = fields.bool("ignore_port_in_host_matching") ?? false;
+  fields.accept("name").done();
   return (headers, info) => {
-    const host = findHost(hosts, (headers.get(":authority") ?? "").toLowerCase());
+    const authority = (headers.get(":authority") ?? "").toLowerCase();
+    const host = findHost(hosts, ignorePort ? authority.replace(/:\d+$/, "") : authority);
     // envoy 1.40: without a path, or the scheme it came by, nothing matches.
     if (!host || !headers.has(":path") || !headers.has("x-forwarded-proto")) return undefined;
     return host.routes.find((route) => route.match(headers, { info }))?.bind(headers, info);
@@ -154,8 +163,8 @@ function readMatch(fields: Fields): { match: Match; path: { kind: "prefix" | "ot
       return only === fold(separated) || only.startsWith(`${fold(separated)}/`);
     };
   else if (regex) {
-    const pattern = wholeRegex(regex);
-    onPath = (value) => pattern.test(withoutQuery(value));
+    const pattern = readRegex(regex);
+    onPath = (value) => pattern.matches(withoutQuery(value));
   } else return fields.fail("prefix", "is missing (prefix, path, path_separated_prefix or safe_regex)");
   const headerMatches: HeaderMatch[] = fields.list("headers").map(readHeaderMatch);
   const queries = fields.list("query_parameters").map(readQueryMatch);
@@ -345,11 +354,17 @@ function readHash(route: Fields): (headers: HeaderMap) => string | undefined {
     header?.done();
     // envoy 1.40: what a wasm filter sets has no hash.
     policy.message("filter_state")?.accept("key").done();
-    policy.accept("terminal").done();
-    return name;
+    const terminal = policy.bool("terminal") ?? false;
+    policy.done();
+    return { name, terminal };
   });
   return (headers) => {
-    const found = policies.map((name) => (name === undefined ? undefined : headers.joined(name))).filter((value) => value !== undefined);
+    const found: string[] = [];
+    for (const { name, terminal } of policies) {
+      const value = name === undefined ? undefined : headers.joined(name);
+      if (value !== undefined) found.push(value);
+      if (terminal && found.length > 0) break;
+    }
     return found.length > 0 ? found.join("\0") : undefined;
   };
 }
@@ -373,20 +388,20 @@ function readRewrite(route: Fields, match: PathMatch): ((headers: HeaderMap) => 
       headers.assign(":path", substitute ? substitute(path) : replacePrefix(path, match, prefix!));
     }
     const host = hostLiteral ?? (hostHeader === undefined ? undefined : headers.get(hostHeader));
-    if (host) headers.assign(":authority", host);
+    if (!host) return;
+    headers.assign("x-envoy-original-host", headers.get(":authority") ?? "");
+    headers.assign(":authority", host);
   };
 }
 
 function readSubstitution(fields: Fields): (path: string) => string {
   const pattern = fields.message("pattern");
-  const text = pattern?.required("regex") ?? fields.fail("pattern", "is missing");
-  pattern?.accept("google_re2").done();
-  const replacement = (fields.string("substitution") ?? "").replace(/\$/g, "$$$$").replace(/\\(\d)/g, "$$$1");
+  const regex = pattern ? readRegex(pattern) : fields.fail("pattern", "is missing");
+  const substitution = fields.string("substitution") ?? "";
   fields.done();
-  const regex = new RegExp(text, "g");
   return (path) => {
     const [only = "", ...query] = path.split("?");
-    return [only.replace(regex, replacement), ...query].join("?");
+    return [regex.replace(only, substitution), ...query].join("?");
   };
 }
 

@@ -24,6 +24,11 @@ export class Leaks {
         `${streams.length} stream${streams.length > 1 ? "s" : ""} never ended (${paths.join(", ")}): a filter holds ${streams.length > 1 ? "them" : "it"} and nothing lets go`,
       );
     }
+    for (const vm of engine.vms()) {
+      if (vm.failed || !vm.keptStreams) continue;
+      const kept = vm.keptStreams() - [...vm.contexts.values()].filter((context) => context.stream !== undefined).length;
+      if (kept > 0) found.push(`the module keeps ${kept} coroutine${kept > 1 ? "s" : ""} of streams that have ended`);
+    }
     const { pages } = this;
     if (pages.length >= ENOUGH) {
       const at = (part: number) => pages[Math.min(pages.length - 1, Math.floor(pages.length * part))]!;

@@ -24,7 +24,7 @@ export async function moduleFor(file: string, settings: BuildSettings): Promise<
   if (existsSync(cached)) return cached;
   // The compiler takes a second to load: only where something is compiled.
   const { build } = await import("../compiler/index.js");
-  const { wasm } = build([absolute], { cwd: path.dirname(absolute), ...settings });
+  const { wasm } = build([absolute], { cwd: path.dirname(absolute), inspect: true, ...settings });
   mkdirSync(path.dirname(cached), { recursive: true });
   const making = `${cached}.${process.pid}.${Math.random()}`;
   writeFileSync(making, wasm);

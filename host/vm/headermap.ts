@@ -64,6 +64,12 @@ export class HeaderMap {
     return index < 0 ? undefined : this.values[index];
   }
 
+  /** All values of a name. */
+  all(name: string): string[] {
+    const key = this.stored(name);
+    return this.values.filter((_, i) => this.names[i] === key);
+  }
+
   has(name: string): boolean {
     return this.names.includes(this.stored(name));
   }

@@ -36,6 +36,8 @@ export class Vm {
   private actions: (() => void)[] = [];
   private lastId = 0;
   private readonly malloc: Guest | undefined;
+  /** A module that was built with `inspect` says how many streams it keeps. */
+  readonly keptStreams: (() => number) | undefined;
   readonly roots = new Map<string, RootContext>();
   private budget: { value: number } | undefined;
   onFail: (() => void)[] = [];
@@ -56,6 +58,8 @@ export class Vm {
     const exports = instance.exports as Record<string, unknown>;
     this.memory = new GuestMemory(imports.memory ?? (module.memoryName ? (exports[module.memoryName] as WebAssembly.Memory) : undefined));
     for (const name of module.callbacks) if (allows(config, name)) this.callbacks[name] = exports[name] as Guest;
+    const kept = exports.envoyscript_streams;
+    if (typeof kept === "function") this.keptStreams = () => kept() as number;
     this.malloc = exports[module.mallocName] as Guest;
     this.budget = module.budgetName ? (exports[module.budgetName] as { value: number }) : undefined;
   }

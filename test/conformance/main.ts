@@ -7,6 +7,7 @@ import { envoyEngine } from "./envoy.js";
 import { nodeEngine } from "./node.js";
 import { buildProbes } from "./probes.js";
 import { runScenario } from "./replay.js";
+import { conformanceTable, knownDifferences } from "./table.js";
 import { readTraces } from "./traces.js";
 import { type Verdict, verdictOf } from "./verdict.js";
 
@@ -15,18 +16,23 @@ const HELP = `Usage: npm run conformance -- [options] [id-prefix …]
 Replays recorded traces of a real Envoy and compares log lines, answers and what upstreams got.
 The engine is ENVOYSCRIPT_ENGINE: node, envoy or both (default: both).
 
-  --jobs N     how many at the same time (default: 8 on node, 4 on envoy)
+  --jobs N     how many at the same time (default: 12 on node, 4 on envoy)
   --show ID    print what one trace gives now
+  --table      print the README's table
   --json       print the verdicts as JSON
   --help`;
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { jobs: { type: "string" }, show: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean" } },
+    options: { jobs: { type: "string" }, show: { type: "string" }, json: { type: "boolean" }, table: { type: "boolean" }, help: { type: "boolean" } },
   });
   if (values.help) {
     console.log(HELP);
+    return 0;
+  }
+  if (values.table) {
+    console.log([...conformanceTable(readTraces()), "", ...knownDifferences()].join("\n"));
     return 0;
   }
   const which = process.env.ENVOYSCRIPT_ENGINE || "both";
@@ -49,7 +55,7 @@ async function main(): Promise<number> {
   const all: Record<string, Verdict[]> = {};
   let bad = 0;
   for (const engine of engines) {
-    const jobs = Number(values.jobs ?? (engine.name === "node" ? 8 : 4));
+    const jobs = Number(values.jobs ?? (engine.name === "node" ? 12 : 4));
     if (!(jobs > 0)) throw new Error(`--jobs ${values.jobs}: must be a number`);
     const begin = performance.now();
     const queue = [...traces];

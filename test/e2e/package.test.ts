@@ -29,7 +29,7 @@ export class Who extends Filter<Config> {
 const TEST = `import { mount } from "envoyscript/testing";
 import { expect, test } from "vitest";
 
-test("asks who it is", async () => {
+test("asks who it is", { timeout: 60_000 }, async () => {
   const envoy = await mount(new URL("who.ts", import.meta.url).pathname, {
     config: { auth: "auth" },
     clusters: {

@@ -1,6 +1,9 @@
 // mount(): the same tests on the Node engine and on a real Envoy.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
+import wabt from "wabt";
 import {
   grpcMessages,
   grpcResponse,
@@ -294,15 +297,27 @@ test("memory that grows with every request is a leak", async () => {
   await sound.close();
 });
 
-test("an endless loop is stopped, its VM fails, and another one goes on", async () => {
-  const loop = path.resolve(import.meta.dirname, "../engines/modules/loop.wat");
-  const { default: wabt } = await import("wabt");
-  const { readFileSync, mkdtempSync, writeFileSync, rmSync } = await import("node:fs");
-  const { tmpdir } = await import("node:os");
-  const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-loop-"));
+async function withWat(name: string, work: (file: string) => Promise<void>): Promise<void> {
+  const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-wat-"));
   try {
-    const file = path.join(directory, "loop.wasm");
-    writeFileSync(file, (await wabt()).parseWat("loop.wat", readFileSync(loop, "utf8")).toBinary({}).buffer);
+    const file = path.join(directory, `${name}.wasm`);
+    const text = readFileSync(path.join(import.meta.dirname, "modules", `${name}.wat`), "utf8");
+    writeFileSync(file, (await wabt()).parseWat(name, text).toBinary({}).buffer);
+    await work(file);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+test("coroutines that a module keeps when their streams have ended are a leak", () =>
+  withWat("keeps", async (file) => {
+    const envoy = await mount(file, { config: "" });
+    expect((await envoy.fetch("/")).status).toBe(200);
+    await expect(envoy.close()).rejects.toThrow("the module keeps 2 coroutines of streams that have ended");
+  }));
+
+test("an endless loop is stopped, its VM fails, and another one goes on", () =>
+  withWat("loop", async (file) => {
     const envoy = await mount(file, {
       config: "",
       chain: [{ module: recorder, config: "on_request_headers: say here" }],
@@ -313,10 +328,7 @@ test("an endless loop is stopped, its VM fails, and another one goes on", async 
     expect((await envoy.fetch("/")).status).toBe(200);
     await envoy.logged(/here/);
     await envoy.close();
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
-});
+  }));
 
 test("an engine that does not exist is named", async () => {
   await expect(mount(recorder, { engine: "nginx" as never })).rejects.toThrow('ENVOYSCRIPT_ENGINE is "nginx": use node, envoy, both');

@@ -42,7 +42,7 @@ export interface Needs {
 }
 
 /** Writes each filter's features into the registry's constants, and removes the exports nobody needs. */
-export function specialise(m: Module, filters: FilterShape[], constants: (index: number) => string): Needs {
+export function specialise(m: Module, filters: FilterShape[], constants: (index: number) => string, inspect = false): Needs {
   const graph = callGraph(m);
   const names = definedFunctions(m).map((f) => f.name);
   const needs: Needs = { filters: [], callbacks: [], suspends: false };
@@ -55,6 +55,7 @@ export function specialise(m: Module, filters: FilterShape[], constants: (index:
     "malloc",
     "memory",
     "_initialize",
+    ...(inspect ? ["envoyscript_streams"] : []),
   ]);
   for (const [i, filter] of filters.entries()) {
     const roots = names.filter((name) => name.startsWith(`${filter.internalName}#`) && !name.includes("@override"));

@@ -30,8 +30,20 @@ export function readBootstrap(json: unknown): BootstrapConfig {
   const byName = new Map(clusters.map((cluster) => [cluster.name, cluster.metadata]));
   const listeners = resources.list("listeners").map((listener) => readListener(listener, byName));
   resources.done();
+  checkRuntime(fields.message("layered_runtime"));
   // Limits and statistics of a process, not of its filters.
-  fields.accept("layered_runtime", "stats_config", "overload_manager", "stats_flush_interval").done();
+  fields.accept("stats_config", "overload_manager", "stats_flush_interval").done();
   if (new Set(clusters.map((c) => c.name)).size < clusters.length) throw new ConfigError(`${resources.path}.clusters: two clusters have one name`);
   return { node, admin, listeners, clusters };
+}
+
+/** Limits of the process may stand there; what changes how requests are treated is refused. */
+function checkRuntime(runtime: Fields | undefined): void {
+  for (const layer of runtime?.list("layers") ?? []) {
+    const values = layer.json_("static_layer") as Record<string, unknown> | undefined;
+    const other = Object.keys(values ?? {}).find((key) => !/^(overload|re2|envoy\.resource_(limits|monitors))\b/.test(key));
+    if (other !== undefined) layer.fail("static_layer", `the node engine does not support the runtime value ${other}`);
+    layer.accept("name", "admin_layer").done();
+  }
+  runtime?.done();
 }

@@ -52,7 +52,8 @@ export function readAddress(fields: Fields | undefined, path: string): { host: s
   const socket = fields?.message("socket_address");
   if (!socket) throw new ConfigError(`${path}: the node engine supports socket_address only`);
   const address = { host: socket.required("address"), port: socket.number("port_value") ?? 0 };
-  socket.accept("protocol", "ipv4_compat").done();
+  socket.choice("protocol", ["TCP"], "TCP");
+  socket.accept("ipv4_compat").done();
   fields!.done();
   return address;
 }

@@ -133,7 +133,7 @@ function readHttpFilters(fields: Fields): HttpFilterConfig[] {
       filters.push({ name, disabled, kind: "ecds", file: file.required("path") });
       file.done();
       source.accept("resource_api_version", "initial_fetch_timeout").done();
-      discovery.accept("type_urls", "default_config", "apply_default_config_without_warming").done();
+      discovery.accept("type_urls").done();
       filter.done();
       continue;
     }
@@ -151,7 +151,7 @@ function readHttpFilters(fields: Fields): HttpFilterConfig[] {
           `${filter.path}: the router has to be the last filter`,
           `Error: terminal filter named ${name} of type envoy.filters.http.router must be the last filter in a http filter chain.`,
         );
-      config.accept("dynamic_stats", "start_child_span", "suppress_envoy_headers_").done();
+      config.accept("dynamic_stats", "start_child_span").done();
     } else {
       throw new ConfigError(`${filter.path}: the node engine does not support ${config.type || name}`);
     }
@@ -276,6 +276,7 @@ export function readListener(fields: Fields, clusters: KnownClusters): ListenerC
   if (!listener.http && !listener.tcp) throw new ConfigError(`${chain.path}: has neither an HTTP connection manager nor a tcp_proxy`);
   chain.accept("name").done();
   // One process listens here: there is nobody to share the port with.
-  fields.accept("enable_reuse_port", "bind_to_port", "stat_prefix").done();
+  if (fields.bool("bind_to_port") === false) fields.fail("bind_to_port", "the node engine supports true");
+  fields.accept("enable_reuse_port", "stat_prefix").done();
   return listener;
 }

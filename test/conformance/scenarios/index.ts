@@ -3,6 +3,7 @@ import { flow } from "./flow.js";
 import { maps } from "./maps.js";
 import type { Group } from "./parts.js";
 import { proxy } from "./proxy.js";
+import { routing } from "./routes.js";
 import { others } from "./state.js";
 
-export const GROUPS: Group[] = [...maps, ...flow, ...others, ...proxy];
+export const GROUPS: Group[] = [...maps, ...flow, ...others, ...proxy, ...routing];

@@ -293,6 +293,30 @@ const logs: Scenario[] = [
   ),
 ];
 
+const formats: Scenario[] = (
+  [
+    ["argument", "%RESPONSE_CODE(a)%"],
+    ["length", "%RESPONSE_CODE:3%"],
+    ["length-optional", "%START_TIME:3%"],
+    ["no-argument", "%REQ%"],
+    ["no-argument-length", "%RESP():3%"],
+    ["three-headers", "%REQ(a?b?c)%"],
+    ["bad-header", "%REQ(a:b)%"],
+    ["unknown", "%NOPE%"],
+    ["metadata", "%METADATA(NOPE:a)%"],
+    ["no-metadata", "%METADATA%"],
+    ["no-dynamic-metadata", "%DYNAMIC_METADATA%"],
+    ["filter-state", "%FILTER_STATE(a:WHAT)%"],
+    ["no-filter-state", "%FILTER_STATE%"],
+    ["grpc-status", "%GRPC_STATUS(x)%"],
+    ["open", "a%"],
+    ["lower-case", "x %protocol%"],
+  ] as const
+).map(([name, text]): Scenario => {
+  const format = { text_format_source: { inline_string: text } };
+  return { id: `log-refused-${name}`, about: "a format that Envoy refuses", full: true, plugins: [p1("")], hcm: log(format) };
+});
+
 const route = (action: object, config: object = {}) => ({
   hcm: { route_config: { name: "rc", virtual_hosts: [{ name: "v", domains: ["*"], routes: [{ match: { prefix: "/" }, route: action }] }], ...config } },
 });
@@ -314,8 +338,27 @@ const refusals: Scenario[] = (
   ] as const
 ).map(([name, fields]): Scenario => ({ id: `no-route-${name}`, about: "a route to a cluster that is not there", full: true, plugins: [p1("")], ...fields }));
 
+const hosts: Scenario[] = [
+  ["ignored", { ignore_port_in_host_matching: true }],
+  ["counts", {}],
+].map(([name, config]): Scenario => {
+  const virtual_hosts = [
+    { name: "exact", domains: ["h"], routes: [{ name: "r1", match: { prefix: "/" }, route: { cluster: "up" } }] },
+    { name: "with port", domains: ["h:80"], routes: [{ name: "r2", match: { prefix: "/" }, route: { cluster: "up" } }] },
+  ];
+  return {
+    id: `no-route-port-${name}`,
+    about: "the port of a virtual host's domain",
+    plugins: [p1("")],
+    access_log: "route=%ROUTE_NAME%",
+    hcm: { route_config: { name: "rc", virtual_hosts, ...(config as object) } },
+    clients: ["h", "h:80", "h:8080"].map((host, i) => ({ at: i * 100, send: [`GET / HTTP/1.1\r\nhost: ${host}\r\n\r\n`], wait: 80 })),
+  };
+});
+
 export const proxy: Group[] = [
+  { item: "hosts", scenarios: hosts },
   { item: "routes", scenarios: refusals },
   { item: "HTTP/1", scenarios: codec },
-  { item: "access logs", scenarios: logs },
+  { item: "access logs", scenarios: [...logs, ...formats] },
 ];

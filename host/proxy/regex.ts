@@ -1,0 +1,63 @@
+// Regular expressions as Envoy has them: RE2's syntax, over bytes that are read as UTF-8.
+import { type RE2JS as Compiled, RE2JS } from "re2js";
+import { ConfigError, type Fields } from "./config/fields.js";
+
+export interface Pattern {
+  /** Whether all of a byte string matches. */
+  matches(text: string): boolean;
+  /** Replaces each match; `\1` in `substitution` stands for what the first group matched, `\0` for all of it. */
+  replace(text: string, substitution: string): string;
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: everything that is one byte in UTF-8 too.
+const ASCII = /^[\x00-\x7f]*$/;
+const decode = (bytes: string): string => (ASCII.test(bytes) ? bytes : Buffer.from(bytes, "latin1").toString("utf8"));
+const encode = (text: string): string => (ASCII.test(text) ? text : Buffer.from(text, "utf8").toString("latin1"));
+
+/** Reads a RegexMatcher. */
+export function readRegex(fields: Fields): Pattern {
+  const text = fields.required("regex");
+  fields.accept("google_re2").done();
+  return compileRegex(text, `${fields.path}.regex`);
+}
+
+export function compileRegex(text: string, path: string): Pattern {
+  let compiled: Compiled;
+  try {
+    compiled = RE2JS.compile(text);
+  } catch (error) {
+    const reason = re2Words(error instanceof Error ? error.message : String(error));
+    throw new ConfigError(`${path}: ${reason}`, reason);
+  }
+  return {
+    matches: (bytes) => compiled.matches(decode(bytes)),
+    replace(bytes, substitution) {
+      const input = decode(bytes);
+      const matcher = compiled.matcher(input);
+      let result = "";
+      let at = 0;
+      while (matcher.find()) {
+        result +=
+          input.slice(at, matcher.start()) + substitution.replace(/\\([0-9\\])/g, (_, c: string) => (c === "\\" ? c : (matcher.group(Number(c)) ?? "")));
+        at = matcher.end();
+      }
+      return encode(result + input.slice(at));
+    },
+  };
+}
+
+/** Go's words for what is wrong with an expression, and RE2's. */
+const WORDS: [string, string][] = [
+  ["missing argument to repetition operator", "no argument for repetition operator"],
+  ["invalid nested repetition operator", "bad repetition operator"],
+  ["invalid or unsupported Perl syntax", "invalid perl operator"],
+  ["invalid repeat count", "invalid repetition size"],
+  ["missing closing )", "missing )"],
+  ["missing closing ]", "missing ]"],
+  ["invalid named capture", "invalid named capture group"],
+];
+
+function re2Words(message: string): string {
+  const [, what = message, where] = /^error parsing regexp: (.*?)(?:: `(.*)`)?$/s.exec(message) ?? [];
+  return `${WORDS.find(([words]) => words === what)?.[1] ?? what}${where === undefined ? "" : `: ${where}`}`;
+}
