@@ -12,6 +12,7 @@ import { SharedData, SharedQueues } from "../vm/shared.js";
 import type { Clock, StreamInfo } from "../vm/stream-info.js";
 import { encodeNode } from "../vm/struct.js";
 import type { Vm } from "../vm/vm.js";
+import { acceptHttp } from "./accept.js";
 import { createAdmin } from "./admin.js";
 import { createAsyncClient } from "./async-client.js";
 import { createBalancer } from "./balancer.js";
@@ -23,11 +24,11 @@ import { ConfigError } from "./config/fields.js";
 import type { AccessLogConfig, HcmConfig, HttpFilterConfig, ListenerConfig } from "./config/listener.js";
 import { ConnectionManager, type HttpFilter, type HttpStatistics, type ManagerOptions } from "./connection-manager.js";
 import { readExtension } from "./ecds.js";
-import type { EnvoyCrash, FilterFactory } from "./filter-manager.js";
+import { EnvoyCrash, type FilterFactory } from "./filter-manager.js";
 import { headerToMetadata } from "./header-to-metadata.js";
 import { createHttp1Pool } from "./http1-client.js";
-import { serveHttp1 } from "./http1-server.js";
-import { createHttp2Pool, serveHttp2 } from "./http2.js";
+import { createHttp2Pool } from "./http2.js";
+import { mapLocalReply } from "./local-reply.js";
 import { realClock, realScheduler, type Scheduler } from "./scheduler.js";
 import { Statistics } from "./statistics.js";
 import { TcpConnection } from "./tcp-proxy.js";
@@ -96,7 +97,6 @@ const FLUSH_MS = 5000;
 /** A plugin of the configuration, which ECDS may replace. */
 interface Slot {
   plugin: Plugin | undefined;
-  config: PluginConfig | undefined;
 }
 
 class Running implements Engine {
@@ -186,7 +186,7 @@ class Running implements Engine {
     try {
       work();
     } catch (error) {
-      if (!isCrash(error)) throw error;
+      if (!(error instanceof EnvoyCrash)) throw error;
       this.crash(error.signal, error.call);
     }
   }
@@ -247,7 +247,7 @@ class Running implements Engine {
   }
 
   private load(config: PluginConfig): Slot {
-    const slot: Slot = { plugin: this.plugins.load(config), config };
+    const slot: Slot = { plugin: this.plugins.load(config) };
     this.slots.push(slot);
     const { stats } = slot.plugin!;
     this.statistics.watch(`wasm.${config.name}.vm_reload`, "counter", () => 0);
@@ -358,7 +358,7 @@ class Running implements Engine {
 
   /** A filter whose configuration is in a file that may change (ECDS). */
   private extension(name: string, file: string): Slot {
-    const slot: Slot = { plugin: undefined, config: undefined };
+    const slot: Slot = { plugin: undefined };
     this.slots.push(slot);
     let present = "";
     const read = (first: boolean) => {
@@ -369,7 +369,6 @@ class Running implements Engine {
         const plugin = this.plugins.load(found.plugin);
         const old = slot.plugin;
         slot.plugin = plugin;
-        slot.config = found.plugin;
         if (!first) this.plugins.startWorkers(plugin);
         if (old) for (const thread of [this.main, ...this.workers]) this.plugins.retire(old, thread);
       } catch (error) {
@@ -500,10 +499,6 @@ class Running implements Engine {
   }
 }
 
-function isCrash(error: unknown): error is EnvoyCrash {
-  return error instanceof Error && "signal" in error && "call" in error;
-}
-
 function isSystem(error: unknown): boolean {
   return error instanceof Error && "syscall" in error;
 }
@@ -520,48 +515,4 @@ function listening(server: net.Server, host: string, port: number, name: string)
     });
     server.listen(port, host, () => resolve());
   });
-}
-
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-
-/** Finds out which protocol a client speaks by its first bytes. */
-function acceptHttp(socket: net.Socket, hcm: HcmConfig, manager: ConnectionManager): void {
-  const begin = (first: Buffer) => {
-    const isHttp2 =
-      hcm.codec === "HTTP2" || (hcm.codec === "AUTO" && first.subarray(0, PREFACE.length).equals(PREFACE.subarray(0, first.length)) && first.length >= 3);
-    if (isHttp2) {
-      manager.protocol = "HTTP/2";
-      manager.attach(serveHttp2(socket, first, manager));
-      return;
-    }
-    const options = { enableTrailers: hcm.enableTrailers, acceptHttp10: hcm.acceptHttp10, defaultHostForHttp10: hcm.defaultHostForHttp10 };
-    manager.attach(serveHttp1(socket, first, manager, options));
-  };
-  socket.once("data", (first: Buffer) => begin(first));
-  socket.once("end", () => socket.end());
-}
-
-function mapLocalReply(
-  { mappers, bodyFormat }: HcmConfig,
-  reply: { status: number; headers: import("../vm/headermap.js").HeaderMap; body: string },
-  info: StreamInfo,
-): { status: number; body: string } {
-  let { status, body } = reply;
-  info.responseCode = status;
-  let format = bodyFormat;
-  const mapper = mappers.find((candidate) => candidate.matches(info, status));
-  if (mapper) {
-    if (mapper.status !== undefined) {
-      status = mapper.status;
-      info.responseCode = status;
-      reply.headers.assign(":status", String(status));
-    }
-    if (mapper.body !== undefined) body = mapper.body;
-    if (mapper.format) format = { format: mapper.format, contentType: mapper.contentType ?? "text/plain" };
-  }
-  if (!format) return { status, body };
-  body = format.format(info, body);
-  reply.headers.assign("content-length", String(Buffer.byteLength(body)));
-  reply.headers.assign("content-type", format.contentType);
-  return { status, body };
 }

@@ -68,8 +68,6 @@ class Pass {
   /** The end of the message has come in. */
   complete = false;
   aborted = false;
-  /** The message's last data is being processed (trailers may be added). */
-  lastData = false;
   calling: "headers" | "data" | "trailers" | undefined;
   constructor(readonly isRequest: boolean) {}
 
@@ -181,10 +179,6 @@ export class FilterManager {
     for (const entry of this.entries) entry.filter.onDestroy();
   }
 
-  get isDestroyed(): boolean {
-    return this.destroyed;
-  }
-
   // Iteration.
 
   /** The filters from `start` on; undefined stands for the beginning. */
@@ -259,12 +253,10 @@ export class FilterManager {
       }
       if (side.endStream) return;
       pass.calling = "data";
-      pass.lastData = endStream;
       const size = data.length;
       side.endStream = endStream && !pass.trailers;
       const status = pass.isRequest ? entry.filter.decodeData(data, side.endStream) : entry.filter.encodeData(data, side.endStream);
       pass.calling = undefined;
-      pass.lastData = false;
       if (pass.aborted) {
         if (pass.isRequest) this.executePrepared();
         return;
@@ -413,11 +405,6 @@ export class FilterManager {
   private addTrailers(pass: Pass): HeaderMap {
     pass.trailers ??= new HeaderMap(pass.isRequest ? "request-trailers" : "response-trailers");
     return pass.trailers;
-  }
-
-  /** Whether trailers may be made now. */
-  lastDataUnderWay(isRequest: boolean): boolean {
-    return (isRequest ? this.request : this.response).lastData;
   }
 
   private commonContinue(pass: Pass, entry: Entry): void {

@@ -50,10 +50,6 @@ export class MessageParser {
     return this.state === "head" && this.rest.length === 0;
   }
 
-  get betweenMessages(): boolean {
-    return this.state === "head";
-  }
-
   /** A body that lasts until the end of the connection. */
   get untilClose(): boolean {
     return this.state === "close";

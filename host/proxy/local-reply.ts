@@ -2,6 +2,7 @@
 import { HeaderMap } from "../vm/headermap.js";
 import type { LocalReply } from "../vm/stream-callbacks.js";
 import type { StreamInfo } from "../vm/stream-info.js";
+import type { HcmConfig } from "./config/listener.js";
 
 /** envoy 1.40: HTTP status to gRPC status, where a local reply names none (facts/envoy-verified.md 1c). */
 const GRPC_STATUS: Record<number, number> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 };
@@ -65,4 +66,30 @@ export function checkRequiredRequestHeaders(headers: HeaderMap): string | undefi
     if (/[\r\n\0]/.test(value)) return `invalid header value for: ${name}`;
   }
   return undefined;
+}
+
+/** local_reply_config: another status, body or form. */
+export function mapLocalReply(
+  { mappers, bodyFormat }: HcmConfig,
+  reply: { status: number; headers: HeaderMap; body: string },
+  info: StreamInfo,
+): { status: number; body: string } {
+  let { status, body } = reply;
+  info.responseCode = status;
+  let format = bodyFormat;
+  const mapper = mappers.find((candidate) => candidate.matches(info, status));
+  if (mapper) {
+    if (mapper.status !== undefined) {
+      status = mapper.status;
+      info.responseCode = status;
+      reply.headers.assign(":status", String(status));
+    }
+    if (mapper.body !== undefined) body = mapper.body;
+    if (mapper.format) format = { format: mapper.format, contentType: mapper.contentType ?? "text/plain" };
+  }
+  if (!format) return { status, body };
+  body = format.format(info, body);
+  reply.headers.assign("content-length", String(Buffer.byteLength(body)));
+  reply.headers.assign("content-type", format.contentType);
+  return { status, body };
 }

@@ -7,14 +7,11 @@ import { createHttp1Pool } from "../proxy/http1-client.js";
 import { serveHttp1 } from "../proxy/http1-server.js";
 import { serveHttp2 } from "../proxy/http2.js";
 import { realScheduler } from "../proxy/scheduler.js";
-import { Bytes } from "../vm/bytes.js";
-import { HeaderMap } from "../vm/headermap.js";
-import { type FetchInit, receive, requestHeaders, serve } from "./exchange.js";
+import { type FetchInit, receive, requestHeaders, sendBody, serve } from "./exchange.js";
 import { type ClusterSpec, type Handler, noHosts, refused } from "./handlers.js";
-import { withoutHosts } from "./node.js";
-import { generator, split } from "./random.js";
+import { generator } from "./random.js";
 import { Records } from "./records.js";
-import { type Module, settingFor } from "./setting.js";
+import { type Module, settingFor, withoutHosts } from "./setting.js";
 import type { Mounted, MountOptions } from "./types.js";
 
 interface Server {
@@ -142,7 +139,13 @@ export async function mountEnvoy(modules: Module[], options: MountOptions, seed:
         live.add(lose);
         const endStream = pieces === undefined && !init.trailers;
         encoder.encodeHeaders(headers, endStream);
-        if (!endStream) await sendBody(encoder, pieces, init, random);
+        if (!endStream)
+          await sendBody(pieces, init.trailers, random, {
+            data: (data, end) => encoder.encodeData(data, end),
+            trailers: (map) => encoder.encodeTrailers(map),
+            // In a packet of its own, as far as TCP allows.
+            next: () => new Promise((resolve) => setImmediate(resolve)),
+          });
         try {
           return await response;
         } catch (error) {
@@ -193,20 +196,4 @@ async function restingStreams(ask: () => Promise<[string, number][]>): Promise<n
     if (active === 0 || attempt === 10) return active;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-}
-
-async function sendBody(
-  encoder: RequestEncoder,
-  pieces: Uint8Array[] | AsyncIterable<string | Uint8Array> | undefined,
-  init: FetchInit,
-  random: (() => number) | undefined,
-): Promise<void> {
-  const parts = Array.isArray(pieces) && random ? pieces.flatMap((piece) => split(piece, random)) : (pieces ?? []);
-  for await (const piece of parts) {
-    encoder.encodeData(new Bytes(typeof piece === "string" ? Buffer.from(piece) : piece), false);
-    // In a packet of its own, as far as TCP allows.
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  if (init.trailers) encoder.encodeTrailers(HeaderMap.of("request-trailers", Object.entries(init.trailers)));
-  else encoder.encodeData(new Bytes(), true);
 }

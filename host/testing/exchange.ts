@@ -4,6 +4,7 @@ import type { MessageDecoder, MessageEncoder, ResponseDecoder } from "../proxy/c
 import { Bytes } from "../vm/bytes.js";
 import { HeaderMap } from "../vm/headermap.js";
 import { type Handler, ResetError, setTrailers, trailersOf } from "./handlers.js";
+import { split } from "./random.js";
 
 /** Statuses that have no body in the fetch standard. */
 const NO_BODY = new Set([101, 103, 204, 205, 304]);
@@ -306,4 +307,27 @@ export function requestHeaders(path: string, init: FetchInit): { headers: Header
     headers.add("content-length", String(pieces && Array.isArray(pieces) ? pieces[0]!.length : 0));
   headers.remove("transfer-encoding");
   return { headers, pieces };
+}
+
+/** Where a request's body goes. `next` lets what was sent arrive before the next piece. */
+export interface BodySink {
+  data(data: Bytes, endStream: boolean): void;
+  trailers(trailers: HeaderMap): void;
+  next(): Promise<unknown>;
+}
+
+/** Sends a body, in random pieces where `random` is given, and what ends it. */
+export async function sendBody(
+  pieces: Uint8Array[] | AsyncIterable<string | Uint8Array> | undefined,
+  trailers: Record<string, string> | undefined,
+  random: (() => number) | undefined,
+  sink: BodySink,
+): Promise<void> {
+  const parts = Array.isArray(pieces) && random ? pieces.flatMap((piece) => split(piece, random)) : (pieces ?? []);
+  for await (const piece of parts) {
+    sink.data(new Bytes(typeof piece === "string" ? Buffer.from(piece) : piece), false);
+    await sink.next();
+  }
+  if (trailers) sink.trailers(HeaderMap.of("request-trailers", Object.entries(trailers)));
+  else sink.data(new Bytes(), true);
 }

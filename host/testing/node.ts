@@ -1,16 +1,17 @@
 // A mounted filter on the Node engine: everything in this process, without a socket.
-import type { HostPool, Protocol, RequestDecoder, ResponseDecoder, ResponseEncoder } from "../proxy/codec.js";
+import type { HostPool, Protocol, ResponseDecoder, ResponseEncoder } from "../proxy/codec.js";
 import { type Engine, startEngine } from "../proxy/engine.js";
+import { removeNamedByConnection } from "../proxy/hop-headers.js";
 import { ManualTime } from "../proxy/scheduler.js";
 import { Bytes } from "../vm/bytes.js";
 import { LEVELS } from "../vm/environment.js";
-import { HeaderMap } from "../vm/headermap.js";
-import { type FetchInit, receive, requestHeaders, type SeenRequest, serve } from "./exchange.js";
+import type { HeaderMap } from "../vm/headermap.js";
+import { type FetchInit, receive, requestHeaders, type SeenRequest, sendBody, serve } from "./exchange.js";
 import { type ClusterSpec, type Handler, noHosts, refused } from "./handlers.js";
 import { Leaks } from "./leaks.js";
 import { generator, split } from "./random.js";
 import { Records } from "./records.js";
-import { type Module, settingFor } from "./setting.js";
+import { type Module, settingFor, withoutHosts } from "./setting.js";
 import type { Mounted, MountOptions } from "./types.js";
 
 const BODILESS = new Set(["GET", "HEAD", "DELETE", "TRACE", "CONNECT"]);
@@ -59,6 +60,7 @@ function connectFunction(handler: Handler, decoder: ResponseDecoder, http2: bool
       encoder: {
         encodeHeaders(headers, endStream) {
           if (over) return;
+          headers.remove("keep-alive");
           if (endStream) over = true;
           // What Envoy finds in a chunked answer of HTTP/1.
           else if (!http2 && !headers.has("content-length")) headers.add("transfer-encoding", "chunked");
@@ -205,30 +207,32 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
     throw new Error([crash?.message ?? (error as Error).message, ...said.map((text) => text.split("\n", 1)[0]!)].join("; "));
   }
   const connection = engine.connect("HTTP/1.1" as Protocol);
-  const open = new Set<() => void>();
 
   const fetch = async (path: string, init: FetchInit = {}): Promise<Response> => {
     if (crash) throw crash;
     const { headers, pieces } = requestHeaders(path, init);
     const { decoder, response } = receive();
+    removeNamedByConnection(headers);
     const encoder = clientEncoder(decoder, headers.get(":method") === "HEAD");
     records.begun++;
     const request = connection.newStream(encoder);
     const abort = () => request.onReset("ConnectionTermination");
-    open.add(abort);
     init.signal?.addEventListener("abort", () => {
       decoder.onReset("LocalReset", "aborted by the test");
       abort();
     });
     const endStream = pieces === undefined && !init.trailers;
     request.onHeaders(headers, endStream);
-    if (!endStream) await sendBody(request, pieces, init, random);
+    if (!endStream)
+      await sendBody(pieces, init.trailers, random, {
+        data: (data, end) => request.onData(data, end),
+        trailers: (map) => request.onTrailers(map),
+        next: async () => {},
+      });
     try {
       return await (crash ? Promise.reject(crash) : response);
     } catch (error) {
       throw crash ?? error;
-    } finally {
-      open.delete(abort);
     }
   };
 
@@ -265,26 +269,3 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
   };
   return mounted;
 }
-
-async function sendBody(
-  request: RequestDecoder,
-  pieces: Uint8Array[] | AsyncIterable<string | Uint8Array> | undefined,
-  init: FetchInit,
-  random: (() => number) | undefined,
-): Promise<void> {
-  const parts = Array.isArray(pieces) && random ? pieces.flatMap((piece) => split(piece, random)) : (pieces ?? []);
-  for await (const piece of parts) {
-    request.onData(new Bytes(typeof piece === "string" ? Buffer.from(piece) : piece), false);
-    await null;
-  }
-  if (init.trailers) request.onTrailers(HeaderMap.of("request-trailers", Object.entries(init.trailers)));
-  else request.onData(new Bytes(), true);
-}
-
-function withoutHosts(bootstrap: object, names: string[]): object {
-  const json = bootstrap as { static_resources: { clusters: { name: string; load_assignment: { endpoints: unknown[] } }[] } };
-  for (const cluster of json.static_resources.clusters) if (names.includes(cluster.name)) cluster.load_assignment.endpoints = [];
-  return json;
-}
-
-export { withoutHosts };

@@ -81,3 +81,10 @@ export function streamRecord(line: string, properties: string[]): StreamRecord {
     properties: Object.fromEntries(properties.flatMap((name, i) => (values[i] === undefined || values[i] === "-" ? [] : [[name, values[i]!]]))),
   };
 }
+
+/** Takes the hosts of these clusters away. */
+export function withoutHosts(bootstrap: object, names: string[]): object {
+  const json = bootstrap as { static_resources: { clusters: { name: string; load_assignment: { endpoints: unknown[] } }[] } };
+  for (const cluster of json.static_resources.clusters) if (names.includes(cluster.name)) cluster.load_assignment.endpoints = [];
+  return json;
+}

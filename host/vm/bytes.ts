@@ -14,10 +14,6 @@ export class Bytes {
     }
   }
 
-  static fromText(text: string): Bytes {
-    return new Bytes(Buffer.from(text, "utf8"));
-  }
-
   get length(): number {
     return this.size;
   }

@@ -75,18 +75,6 @@ export class GuestMemory {
     return true;
   }
 
-  setU8(pointer: number, value: number): boolean {
-    if (!this.has(pointer, 1)) return false;
-    this.view.setUint8(pointer >>> 0, value);
-    return true;
-  }
-
-  setU16(pointer: number, value: number): boolean {
-    if (!this.has(pointer, 2)) return false;
-    this.view.setUint16(pointer >>> 0, value, true);
-    return true;
-  }
-
   setU32(pointer: number, value: number): boolean {
     if (!this.has(pointer, 4)) return false;
     this.view.setUint32(pointer >>> 0, value, true);

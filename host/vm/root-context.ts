@@ -137,10 +137,6 @@ export class RootContext extends Context {
     this.statusMessage = "";
   }
 
-  get callsUnderWay(): number {
-    return this.calls.size + this.grpc.size;
-  }
-
   // An access logger (envoy.access_loggers.wasm).
 
   private logged: StreamInfo | undefined;

@@ -111,7 +111,6 @@ export class StreamInfo {
   /** Monotonic times of the message's milestones. */
   lastRequestByte?: bigint;
   firstUpstreamSent?: bigint;
-  lastUpstreamSent?: bigint;
   firstUpstreamReceived?: bigint;
   lastUpstreamReceived?: bigint;
   lastResponseByte?: bigint;
