@@ -27,6 +27,10 @@ export interface NodeEngineOptions {
   wasmLogLevel?: number;
   onLog?(line: EngineLogLine): void;
   onOutput?(text: string): void;
+  /** File of the thread; the engine's own where it is not given. */
+  worker?: string;
+  /** A thread that has not moved for so long is in an endless loop. Default 10,000. */
+  stuckMs?: number;
 }
 
 export interface RunningNodeEngine {
@@ -40,8 +44,6 @@ export interface RunningNodeEngine {
   stop(): Promise<void>;
 }
 
-/** A thread that has not moved for so long is in an endless loop. */
-const STUCK_MS = 10_000;
 const STOP_MS = 2000;
 
 /** Resolves when it serves; rejects with the reason that Envoy would have had. */
@@ -55,7 +57,8 @@ export async function launchNodeEngine(options: NodeEngineOptions): Promise<Runn
     wasmLogLevel: options.wasmLogLevel ?? 2,
     beats,
   };
-  const worker = new Worker(workerFile(), { workerData: settings });
+  const stuckMs = options.stuckMs ?? 10_000;
+  const worker = new Worker(options.worker ?? workerFile(), { workerData: settings });
   let reason = "";
   let over = false;
   let onReady: ((message: Extract<WorkerMessage, { kind: "ready" }>) => void) | undefined;
@@ -79,11 +82,11 @@ export async function launchNodeEngine(options: NodeEngineOptions): Promise<Runn
     if (now !== last) {
       last = now;
       lastMoved = performance.now();
-    } else if (performance.now() - lastMoved > STUCK_MS) {
+    } else if (performance.now() - lastMoved > stuckMs) {
       void worker.terminate();
-      end(1, `a filter has been in an endless loop for ${STUCK_MS / 1000} s (a real Envoy's worker would hang in it)`);
+      end(1, `a filter has been in an endless loop for ${stuckMs / 1000} s (a real Envoy's worker would hang in it)`);
     }
-  }, 500);
+  }, stuckMs / 20);
   watch.unref();
   worker.on("message", (message: WorkerMessage) => {
     if (message.kind === "ready") onReady?.(message);
