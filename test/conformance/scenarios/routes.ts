@@ -184,6 +184,38 @@ const actions: Scenario[] = [
   }),
 ];
 
+const weighted: Scenario[] = [
+  {
+    id: "route-weighted",
+    about: "weighted clusters, the random number given in a header",
+    access_log: "route=%ROUTE_NAME% cluster=%UPSTREAM_CLUSTER%",
+    plugins: [p1(["on_request_headers: prop cluster_name"])],
+    routes: [
+      {
+        name: "w",
+        match: { prefix: "/" },
+        route: {
+          weighted_clusters: {
+            header_name: "x-random",
+            clusters: [
+              { name: "up", weight: 30 },
+              { name: "alt", weight: 0 },
+              { name: "empty", weight: 20 },
+              { cluster_header: "x-cluster", weight: 50 },
+            ],
+          },
+        },
+      },
+    ],
+    clients: ask(
+      ...["0", "29", "30", "49", "130", "4294967296", "18446744073709551615"].map((value) => `/ | x-random: ${value}`),
+      "/ | x-random: 77 | x-cluster: alt",
+      "/ | x-random: 77 | x-cluster: nowhere",
+      "/ | x-random: 77",
+    ),
+  },
+];
+
 const refused = (name: string, routes: object[]): Scenario => ({
   id: `route-refused-${name}`,
   about: "routes that Envoy refuses",
@@ -205,6 +237,6 @@ const refusals: Scenario[] = [
 ].map(([name, regex]) => refused(`regex-${name}`, [to("r", { safe_regex: { regex } })]));
 
 export const routing: Group[] = [
-  { item: "27 routes", scenarios: [...match, ...actions] },
+  { item: "27 routes", scenarios: [...match, ...actions, ...weighted] },
   { item: "27 routes that are refused", scenarios: refusals },
 ];

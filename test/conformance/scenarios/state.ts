@@ -282,6 +282,20 @@ const faults: Scenario[] = POLICIES.flatMap(([policy, plugin]) =>
   ),
 );
 
+/** A VM that failed is made anew, but not at once again. */
+const reloads: Scenario[] = [
+  ["early", "60s", [GET, { at: 300, ...GET }]],
+  ["twice", "0.1s", [GET, { at: 400, ...GET }, { at: 800, ...GET }]],
+].map(
+  ([name, base_interval, clients]): Scenario => ({
+    id: `g28-reload-again-${name}`,
+    about: "the time between two attempts to reload a VM",
+    stats: ["/stats?filter=vm_reload"],
+    plugins: [p1("on_request_headers!1: trap", { plugin: { failure_policy: "FAIL_RELOAD", reload_config: { backoff: { base_interval } } } }), p2],
+    clients: clients as Scenario["clients"] & {},
+  }),
+);
+
 const ALL = [
   "proxy_log",
   "proxy_on_context_create",
@@ -311,6 +325,6 @@ export const others: Group[] = [
   { item: "24–25 callouts", scenarios: callouts },
   { item: "26 state", scenarios: state },
   { item: "27 route cache", scenarios: routes },
-  { item: "28 faults", scenarios: faults },
+  { item: "28 faults", scenarios: [...faults, ...reloads] },
   { item: "29 capabilities", scenarios: capabilities },
 ];
