@@ -1,5 +1,7 @@
 // A mounted filter on both engines at once: every request runs on each, and what they answer has to be the same.
+import { ReadableStream } from "node:stream/web";
 import type { FetchInit } from "./exchange.js";
+import { trailersOf } from "./handlers.js";
 import type { Mounted, StreamRecord } from "./types.js";
 
 /** Headers that differ from run to run. */
@@ -9,14 +11,18 @@ interface Answer {
   status: number;
   headers: Record<string, string>;
   body: Buffer;
+  trailers: Record<string, string>;
 }
 
-async function wholeOf(response: Response): Promise<Answer> {
+/** Reads a copy to its end. */
+async function wholeOf(original: Response): Promise<Answer> {
+  const response = original.clone();
   const headers: Record<string, string> = {};
   response.headers.forEach((value, name) => {
     if (!VARYING.has(name)) headers[name] = value;
   });
-  return { status: response.status, headers, body: Buffer.from(await response.arrayBuffer()) };
+  const body = Buffer.from(await response.arrayBuffer());
+  return { status: response.status, headers, body, trailers: trailersOf(original) };
 }
 
 /** Where two engines say different things. */
@@ -33,23 +39,35 @@ function compare(path: string, node: Answer | Error, envoy: Answer | Error): voi
   }
   if (node.status !== envoy.status) fail("status", node.status, envoy.status);
   if (JSON.stringify(node.headers) !== JSON.stringify(envoy.headers)) fail("headers", node.headers, envoy.headers);
+  if (JSON.stringify(node.trailers) !== JSON.stringify(envoy.trailers)) fail("trailers", node.trailers, envoy.trailers);
   if (!node.body.equals(envoy.body)) fail("body", node.body.toString("latin1").slice(0, 200), envoy.body.toString("latin1").slice(0, 200));
+}
+
+/** A body that is made as it is read can be read once only. */
+function twice(init: FetchInit | undefined): [FetchInit | undefined, FetchInit | undefined] {
+  const body = init?.body;
+  if (typeof body !== "object" || body === null || !(Symbol.asyncIterator in body)) return [init, init];
+  const [a, b] = ReadableStream.from(body).tee();
+  return [
+    { ...init, body: a },
+    { ...init, body: b },
+  ];
 }
 
 export function mountBoth(node: Mounted, envoy: Mounted): Mounted {
   const mounted: Mounted = {
     engine: "both",
     async fetch(path: string, init?: FetchInit) {
-      const run = async (engine: Mounted): Promise<{ response?: Response; answer: Answer | Error }> => {
+      const run = async (engine: Mounted, own: FetchInit | undefined): Promise<{ response?: Response; answer: Answer | Error }> => {
         try {
-          const response = await engine.fetch(path, init);
-          const copy = response.clone();
-          return { response, answer: await wholeOf(copy) };
+          const response = await engine.fetch(path, own);
+          return { response, answer: await wholeOf(response) };
         } catch (error) {
           return { answer: error as Error };
         }
       };
-      const [a, b] = await Promise.all([run(node), run(envoy)]);
+      const [first, second] = twice(init);
+      const [a, b] = await Promise.all([run(node, first), run(envoy, second)]);
       compare(path, a.answer, b.answer);
       if (!a.response) throw a.answer;
       return a.response;

@@ -261,6 +261,24 @@ test("both engines at once: what differs is an error", async () => {
   const other = await mount(recorder, { engine: "both", config: "", clusters: { upstream: () => new Response(String(count++)) } });
   await expect(other.fetch("/")).rejects.toThrow(/the engines differ in the body: node "0", envoy "1"|node "1", envoy "0"/);
   await other.close();
+  let turn = 0;
+  const ends = await mount(recorder, {
+    engine: "both",
+    config: "",
+    clusters: { upstream: () => withTrailers(new Response("x"), { "x-turn": String(turn++) }) },
+  });
+  await expect(ends.fetch("/")).rejects.toThrow(/the engines differ in the trailers/);
+  await ends.close();
+});
+
+test("both engines at once: each gets all of a body that comes as it is read", async () => {
+  const envoy = await mount(recorder, { engine: "both", config: "", clusters: { upstream: async (request) => new Response(await request.text()) } });
+  async function* pieces() {
+    yield "one ";
+    yield "two";
+  }
+  expect(await (await envoy.fetch("/", { method: "POST", body: pieces() })).text()).toBe("one two");
+  await envoy.close();
 });
 
 test("time stands still until it is moved: ticks and timeouts", async () => {
