@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import type { HeaderMap } from "../vm/headermap.js";
 import type { FilterStateObject, Json, StreamInfo } from "../vm/stream-info.js";
 import { ConfigError } from "./config/fields.js";
+import { grpcStatusOf } from "./local-reply.js";
 
 /** A text from a stream; `localReply` is the body of the answer that Envoy makes itself. */
 export type Format = (info: StreamInfo, localReply?: string) => string;
@@ -111,17 +112,18 @@ const GRPC = [
 
 function grpcStatus(info: StreamInfo): string | undefined {
   const status = info.responseTrailers?.get("grpc-status") ?? info.responseHeaders?.get("grpc-status");
-  return status !== undefined && /^\d+$/.test(status) ? status : undefined;
+  if (status !== undefined && /^\d+$/.test(status)) return status;
+  // envoy 1.40: of the HTTP status, where the request was gRPC.
+  if (!/^application\/grpc($|[+;])/.test(info.requestHeaders?.get("content-type") ?? "") || info.responseCode === undefined) return undefined;
+  return String(grpcStatusOf(info.responseCode));
 }
 
 const snake = (camel: string): string => camel.replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase();
 
 /** envoy 1.40: as the JSON of a google.protobuf.Any. */
-function typed({ value, type }: FilterStateObject): string {
-  const text = type === "string";
-  const wrapper = `type.googleapis.com/google.protobuf.${text ? "String" : "Bytes"}Value`;
-  const bytes = Buffer.from(value, "latin1");
-  return JSON.stringify({ "@type": wrapper, value: text ? bytes.toString("utf8") : bytes.toString("base64") });
+function typed({ value }: FilterStateObject): string {
+  // envoy 1.40: what a guest has set is bytes, whatever type was declared.
+  return JSON.stringify({ "@type": "type.googleapis.com/google.protobuf.BytesValue", value: Buffer.from(value, "latin1").toString("base64") });
 }
 
 const METADATA: Record<string, (info: StreamInfo) => Record<string, Json> | undefined> = {

@@ -140,8 +140,9 @@ class Stream implements AsyncStream, RouterStream {
     }
     const rewrite = ({ status, body }: { status: number; body: string }) => ({ status, body });
     const { headers, body } = localReplyMessage(reply, { isGrpc: this.isGrpc, isHead: this.isHead, rewrite, info: this.info });
-    this.encodeHeaders(headers, body === "");
-    if (body !== "") this.encodeData(new Bytes(Buffer.from(body, "latin1")), true);
+    const end = body === "" || this.isHead;
+    this.encodeHeaders(headers, end);
+    if (!end) this.encodeData(new Bytes(Buffer.from(body, "latin1")), true);
   }
 
   encode1xx(): void {}
@@ -172,8 +173,9 @@ class Stream implements AsyncStream, RouterStream {
     this.router.onDestroy();
   }
 
-  resetStream(): void {
+  resetStream(details?: string): void {
     if (this.over) return;
+    if (details === "response_timeout") this.info.responseCodeDetails = details;
     this.over = true;
     this.callbacks.onReset();
     this.router.onDestroy();

@@ -58,6 +58,9 @@ export interface HttpStatistics {
   responses: ResponseCounters;
 }
 
+/** envoy 1.40: initial_stream_window_size unless configured. */
+const STREAM_WINDOW = 16 * 1024 * 1024;
+
 /** How deep one stream may end inside its own end before that counts as the endless recursion it is in Envoy. */
 const RECURSION = 60;
 
@@ -161,7 +164,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     this.stopIdle = this.scheduler.setTimeout(() => {
       this.guard(() => {
         this.info.flags.add("SI");
-        this.replyOrReset({ status: 504, body: "stream timeout", details: "stream_idle_timeout" });
+        this.replyOrReset({ status: this.requestComplete ? 504 : 408, body: "stream timeout", details: "stream_idle_timeout" });
       });
     }, this.idleMs);
   }
@@ -225,7 +228,9 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     this.router = new Router(this, options.clusters);
     factories.push(() => this.router);
     const limit = route?.requestBufferLimit;
-    this.manager = new FilterManager(this.info, this.owner, Math.max(options.bufferLimit, limit ?? 0), factories);
+    // envoy 1.40: a HTTP/2 stream may hold its window (initial_stream_window_size), whatever the connection's limit is.
+    const own = this.connection.protocol === "HTTP/2" ? STREAM_WINDOW : options.bufferLimit;
+    this.manager = new FilterManager(this.info, this.owner, Math.max(own, limit ?? 0), factories);
   }
 
   private readonly owner = {
@@ -276,7 +281,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     this.guard(() => {
       if (this.ended) return;
       this.info.responseCodeDetails = details ?? "downstream_remote_disconnect";
-      this.info.flags.add("DC");
+      this.info.flags.add(_reason === "RemoteReset" && details?.startsWith("http2.") ? "DR" : "DC");
       this.end();
     });
   }
@@ -389,6 +394,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
   }
 
   resetStream(details: string): void {
+    if (details === "response_timeout") this.info.responseCodeDetails = details;
     this.info.responseCodeDetails ??= details;
     this.end();
   }

@@ -17,15 +17,33 @@ import type {
 } from "./codec.js";
 import { connectError, connectTo, type PoolOptions } from "./http1-client.js";
 
-const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM } = http2.constants;
+const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM, NGHTTP2_PROTOCOL_ERROR } = http2.constants;
 
 /** Headers that HTTP/2 does not know. */
 const CONNECTION_HEADERS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const RESPONSE_PSEUDO = new Set([":status"]);
+const NO_PSEUDO = new Set<string>();
+const REQUEST_PSEUDO = new Set([":method", ":scheme", ":path", ":authority", ":protocol"]);
+
+/** What a peer refuses as PROTOCOL_ERROR (RFC 9113 8.2.2, 8.3), and Node does not send at all. */
+function isRefused(headers: HeaderMap, pseudo: ReadonlySet<string>): boolean {
+  const seen = new Set<string>();
+  for (const [name, value] of headers.entries()) {
+    if (CONNECTION_HEADERS.has(name)) return true;
+    if (name === "te" && value !== "trailers") return true;
+    if (!name.startsWith(":")) continue;
+    if (!pseudo.has(name) || seen.has(name)) return true;
+    seen.add(name);
+  }
+  return false;
+}
+
 function toObject(headers: HeaderMap): http2.OutgoingHttpHeaders {
   const object: Record<string, string | string[]> = {};
   for (const [name, value] of headers.entries()) {
-    if (CONNECTION_HEADERS.has(name)) continue;
+    if (CONNECTION_HEADERS.has(name) || name === "http2-settings" || (!name.startsWith(":") && !TOKEN.test(name)) || /[\r\n\0]/.test(value)) continue;
     const present = object[name];
     object[name] = present === undefined ? value : Array.isArray(present) ? [...present, value] : [present, value];
   }
@@ -36,6 +54,20 @@ function toObject(headers: HeaderMap): http2.OutgoingHttpHeaders {
 function toMap(kind: MapKind, raw: readonly string[]): HeaderMap {
   const map = new HeaderMap(kind);
   for (let i = 0; i + 1 < raw.length; i += 2) map.add(raw[i]!.toLowerCase(), raw[i + 1]!);
+  return map;
+}
+
+/** envoy 1.40: pieces of a cookie are one header, at the end; `host` is the authority where there is none. */
+function requestMap(raw: readonly string[]): HeaderMap {
+  const map = new HeaderMap("request");
+  const cookies: string[] = [];
+  const hasAuthority = raw.some((name, i) => i % 2 === 0 && name === ":authority");
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i]!.toLowerCase();
+    if (name === "cookie") cookies.push(raw[i + 1]!);
+    else if (name !== "host" || !hasAuthority) map.add(name, raw[i + 1]!);
+  }
+  if (cookies.length > 0) map.add("cookie", cookies.join("; "));
   return map;
 }
 
@@ -56,18 +88,17 @@ function readInto(stream: http2.Http2Stream, decoder: () => MessageDecoder | und
     decoder()?.onData(data, endStream);
   };
   stream.on("data", (chunk: Buffer) => {
-    if (pending) {
-      pending.append(chunk);
-      return;
-    }
-    pending = new Bytes(chunk);
+    // envoy 1.40: each DATA frame is told of; the last one with the end.
+    if (pending) flush(false);
+    const piece = new Bytes(chunk);
+    pending = piece;
     setImmediate(() => {
-      if (pending) flush(false);
+      if (pending === piece) flush(false);
     });
   });
-  stream.on("trailers", (headers: http2.IncomingHttpHeaders) => {
-    trailers = fromObject(trailersKind, headers);
-  });
+  stream.on("trailers", ((_headers: unknown, _flags: number, raw: string[]) => {
+    trailers = toMap(trailersKind, raw);
+  }) as never);
   stream.on("end", () => {
     // A stream that was reset ends, too.
     if (stream.rstCode !== NGHTTP2_NO_ERROR && stream.destroyed) return;
@@ -86,10 +117,15 @@ class Writer implements MessageEncoder {
 
   constructor(protected readonly stream: http2.Http2Stream) {
     stream.on("wantTrailers", () => {
-      if (this.trailers) (stream as http2.ServerHttp2Stream).sendTrailers(toObject(this.trailers));
+      if (this.trailers && isRefused(this.trailers, NO_PSEUDO)) stream.close(NGHTTP2_PROTOCOL_ERROR);
+      else if (this.trailers) (stream as http2.ServerHttp2Stream).sendTrailers(toObject(this.trailers));
       else (stream as http2.ServerHttp2Stream).sendTrailers({});
+      setImmediate(() => this.onSent());
     });
   }
+
+  /** The end was written. */
+  protected onSent(): void {}
 
   encodeHeaders(_headers: HeaderMap, _endStream: boolean): void {}
 
@@ -124,14 +160,27 @@ class Writer implements MessageEncoder {
 }
 
 class ServerWriter extends Writer implements ResponseEncoder {
+  /** envoy 1.40: a response that is complete before its request ends the stream: RST_STREAM(NO_ERROR). */
+  protected override onSent(): void {
+    const { stream } = this;
+    if (!stream.readableEnded && !stream.destroyed && !stream.closed) stream.close(NGHTTP2_NO_ERROR);
+  }
+
   encode1xx(headers: HeaderMap): void {
     if (!this.stream.destroyed && !this.stream.closed) (this.stream as http2.ServerHttp2Stream).additionalHeaders(toObject(headers));
   }
 
   override encodeHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.done || this.stream.destroyed || this.stream.closed) return;
+    const status = Number(headers.get(":status"));
+    if (isRefused(headers, RESPONSE_PSEUDO) || !(status >= 200 && status <= 599)) {
+      this.done = true;
+      this.stream.close(NGHTTP2_PROTOCOL_ERROR);
+      return;
+    }
     if (endStream) this.done = true;
     (this.stream as http2.ServerHttp2Stream).respond(toObject(headers), { endStream, waitForTrailers: !endStream });
+    if (endStream) setImmediate(() => this.onSent());
   }
 }
 
@@ -161,25 +210,39 @@ export function serveHttp2(socket: net.Socket, first: Buffer, callbacks: ServerC
     stream.on("error", () => {});
     const encoder = new ServerWriter(stream);
     const decoder: RequestDecoder = callbacks.newStream(encoder);
-    readInto(stream, () => (over ? undefined : decoder), "request-trailers");
+    const last = (flags & 1) !== 0;
+    // A request that ends with its headers has no data to tell of: another end would be heard as a body.
+    if (!last) readInto(stream, () => (over ? undefined : decoder), "request-trailers");
+    else stream.resume();
     stream.on("close", () => {
       if (over) return;
       over = true;
-      if (stream.rstCode !== NGHTTP2_NO_ERROR || stream.aborted) decoder.onReset("RemoteReset");
+      if (stream.rstCode !== NGHTTP2_NO_ERROR || stream.aborted) gone();
     });
     stream.on("aborted", () => {
       if (over) return;
       over = true;
-      decoder.onReset("RemoteReset");
+      gone();
     });
-    decoder.onHeaders(toMap("request", raw), (flags & 1) !== 0);
+    const gone = () => {
+      // envoy 1.40: RST_STREAM has its own words and flag.
+      if (socket.destroyed || socketEnded) decoder.onReset("ConnectionTermination");
+      else decoder.onReset("RemoteReset", stream.rstCode === NGHTTP2_REFUSED_STREAM ? "http2.remote_refuse" : "http2.remote_reset");
+    };
+    decoder.onHeaders(requestMap(raw), last);
   }) as never);
+  // envoy 1.40: a client that closes its side is gone.
+  let socketEnded = false;
   // Node's HTTP/2 takes what is left in the socket; it must not flow away before.
   socket.removeAllListeners("data");
   socket.removeAllListeners("end");
   socket.pause();
   socket.unshift(first);
   server.emit("connection", socket);
+  socket.on("end", () => {
+    socketEnded = true;
+    session?.destroy();
+  });
   return connection;
 }
 
@@ -194,6 +257,14 @@ class ClientStream implements MessageEncoder {
   ) {}
 
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    if (isRefused(headers, REQUEST_PSEUDO) || headers.get(":method") === "CONNECT") {
+      setImmediate(() => {
+        if (this.over) return;
+        this.over = true;
+        this.decoder.onReset("ProtocolError");
+      });
+      return;
+    }
     const stream = this.session.request(toObject(headers), { endStream, waitForTrailers: !endStream });
     this.writer = new ClientRequest(stream, endStream);
     const end = (reason: ResetReason) => {
@@ -212,7 +283,8 @@ class ClientStream implements MessageEncoder {
       this.decoder.onHeaders(map, last);
     }) as never);
     stream.on("close", () => {
-      if (stream.rstCode === NGHTTP2_REFUSED_STREAM) end("RemoteRefusedStreamReset");
+      if (stream.rstCode === NGHTTP2_PROTOCOL_ERROR) end("ProtocolError");
+      else if (stream.rstCode === NGHTTP2_REFUSED_STREAM) end("RemoteRefusedStreamReset");
       else if (this.session.destroyed || this.session.closed) end("ConnectionTermination");
       else end("RemoteReset");
     });

@@ -31,7 +31,7 @@ export function localReplyMessage(reply: LocalReply, { isGrpc, isHead, rewrite, 
     headers.assign("content-type", "application/grpc");
     headers.assign("grpc-status", String(reply.grpcStatus ?? grpcStatusOf(status)));
     headers.remove("content-length");
-    if (body !== "" && !isHead) headers.assign("grpc-message", percentEncoded(body));
+    if (body !== "" && !isHead) headers.assign("grpc-message", percentEncoded(body.replace(/(?<=})\n$/, "")));
     return { headers, body: "" };
   }
   if (body === "") {
@@ -60,6 +60,7 @@ export function checkRequiredResponseHeaders(headers: HeaderMap): string | undef
 export function checkRequiredRequestHeaders(headers: HeaderMap): string | undefined {
   if (!headers.has(":method")) return "missing required header: :method";
   const isConnect = headers.get(":method") === "CONNECT";
+  if (isConnect && headers.has(":path") && !headers.has(":protocol")) return "missing required header: :protocol";
   if (isConnect ? !headers.has(":authority") : !headers.has(":path")) return `missing required header: ${isConnect ? ":authority" : ":path"}`;
   for (const [name, value] of headers.entries()) {
     if (!/^:?[!#$%&'*+.^_`|~0-9A-Za-z-]*$/.test(name)) return `invalid header name: ${name}`;

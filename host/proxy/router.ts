@@ -121,6 +121,16 @@ export class Router implements StreamFilter {
     info.upstreamCluster = name;
     info.upstream.endpoints = cluster.hosts.length;
     const timeoutMs = requestedTimeout(headers) ?? route.timeoutMs;
+    for (const name of [
+      "x-envoy-retry-on",
+      "x-envoy-retry-grpc-on",
+      "x-envoy-max-retries",
+      "x-envoy-retriable-header-names",
+      "x-envoy-retriable-status-codes",
+      "x-envoy-hedge-on-per-try-timeout",
+      "x-envoy-upstream-rq-per-try-timeout-ms",
+    ])
+      headers.remove(name);
     if (timeoutMs > 0) headers.assign("x-envoy-expected-rq-timeout-ms", String(timeoutMs));
     const host = cluster.pick({ headers, info, metadataMatch: route.metadataMatch, hash: route.hash?.(headers) });
     info.upstream.attempts++;

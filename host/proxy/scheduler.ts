@@ -10,7 +10,8 @@ export interface Scheduler {
 
 export const realScheduler: Scheduler = {
   setTimeout(callback, ms) {
-    const timer = setTimeout(callback, ms);
+    // Node fires at once what is further away than that.
+    const timer = setTimeout(callback, Math.min(ms, 0x7fffffff));
     return () => clearTimeout(timer);
   },
   now: () => performance.now(),

@@ -72,15 +72,30 @@ export class TcpConnection {
     });
     // What was read before the end comes first.
     socket.on("close", () => setImmediate(() => setImmediate(() => setImmediate(() => this.end()))));
-    for (const context of this.contexts) {
-      if (!context.onNewConnection()) {
+    this.begin(0);
+  }
+
+  private begun = 0;
+
+  /** Tells the filters of the connection, as far as one of them holds it. */
+  private begin(first: number): void {
+    for (let i = first; i < this.contexts.length; i++) {
+      if (this.over) return;
+      this.begun = i + 1;
+      this.stoppedAt = -1;
+      const goes = this.contexts[i]!.onNewConnection();
+      // It may have gone on by itself already.
+      if (this.stoppedAt === undefined || this.begun > i + 1) return;
+      if (!goes) {
         // envoy 1.40: nothing is read for a filter that holds the new connection.
-        this.stoppedAt = -1;
-        socket.pause();
-        break;
+        this.socket.pause();
+        return;
       }
     }
-    if (this.stoppedAt === undefined) this.connect();
+    if (this.over) return;
+    this.stoppedAt = undefined;
+    this.socket.resume();
+    this.connect();
   }
 
   private connect(): void {
@@ -122,10 +137,11 @@ export class TcpConnection {
     if (this.over) return;
     for (let i = first; i < this.contexts.length; i++) {
       if (this.over) return;
-      if (!this.contexts[i]!.onDownstreamData(this.incoming, this.incomingEnded)) {
-        this.stoppedAt = i;
-        return;
-      }
+      this.stoppedAt = i;
+      const goes = this.contexts[i]!.onDownstreamData(this.incoming, this.incomingEnded);
+      // It has gone on by itself.
+      if (this.stoppedAt !== i) return;
+      if (!goes) return;
     }
     this.stoppedAt = undefined;
     this.forward();
@@ -144,8 +160,7 @@ export class TcpConnection {
     if (this.over || stoppedAt === undefined) return;
     this.stoppedAt = undefined;
     if (stoppedAt === -1) {
-      this.socket.resume();
-      this.connect();
+      this.begin(this.begun);
       return;
     }
     this.read(stoppedAt + 1);

@@ -44,11 +44,6 @@ export class UpstreamRequest implements ResponseDecoder {
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
     const pool = this.cluster.poolFor(this.host);
     const { info } = this;
-    const begin = () => {
-      if (this.filters) this.filters.decodeHeaders(headers, endStream);
-      else this.passHeaders(headers, endStream);
-    };
-    this.beforeReady.push(begin);
     const cancel = pool.newStream(this, {
       onReady: (encoder, upstream) => {
         this.cancel = undefined;
@@ -70,18 +65,27 @@ export class UpstreamRequest implements ResponseDecoder {
         if (this.over) return;
         this.over = true;
         info.upstream.transportFailure = details;
+        info.upstream.readyNanoseconds ??= 0n;
+        this.destroyFilters();
         this.callbacks.onReset(reason, details);
       },
     });
     if (!this.ready && !this.over) this.cancel = cancel;
+    // envoy 1.40: the upstream's filters do not wait for a connection; what they pass on does.
+    if (this.filters) this.filters.decodeHeaders(headers, endStream);
+    else this.passHeaders(headers, endStream);
   }
 
   sendData(data: Bytes, endStream: boolean): void {
-    this.whenReady(() => (this.filters ? this.filters.decodeData(data, endStream) : this.passData(data, endStream)));
+    if (this.over) return;
+    if (this.filters) this.filters.decodeData(data, endStream);
+    else this.passData(data, endStream);
   }
 
   sendTrailers(trailers: HeaderMap): void {
-    this.whenReady(() => (this.filters ? this.filters.decodeTrailers(trailers) : this.passTrailers(trailers)));
+    if (this.over) return;
+    if (this.filters) this.filters.decodeTrailers(trailers);
+    else this.passTrailers(trailers);
   }
 
   private whenReady(step: () => void): void {
@@ -114,6 +118,10 @@ export class UpstreamRequest implements ResponseDecoder {
   // Towards the host.
 
   private passHeaders(headers: HeaderMap, endStream: boolean): void {
+    this.whenReady(() => this.writeHeaders(headers, endStream));
+  }
+
+  private writeHeaders(headers: HeaderMap, endStream: boolean): void {
     // envoy 1.40: looked at by the codec, when there is a connection.
     if (!this.callbacks.checkHeaders(headers)) return;
     this.info.firstUpstreamSent = this.info.clock.monotonic();
@@ -122,13 +130,17 @@ export class UpstreamRequest implements ResponseDecoder {
   }
 
   private passData(data: Bytes, endStream: boolean): void {
-    if (endStream) this.requestEnded = true;
-    this.encoder!.encodeData(data, endStream);
+    this.whenReady(() => {
+      if (endStream) this.requestEnded = true;
+      this.encoder!.encodeData(data, endStream);
+    });
   }
 
   private passTrailers(trailers: HeaderMap): void {
-    this.requestEnded = true;
-    this.encoder!.encodeTrailers(trailers);
+    this.whenReady(() => {
+      this.requestEnded = true;
+      this.encoder!.encodeTrailers(trailers);
+    });
   }
 
   // From the host.

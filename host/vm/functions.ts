@@ -109,7 +109,7 @@ export const FUNCTIONS: Record<string, HostFunction> = {
     context.sendLocalReply({
       status: status! & 0xffff,
       body,
-      details: details.replace(/[\s\0]/g, "_"),
+      details: details.replace(/[ \t-\r]/g, "_"),
       grpcStatus: grpcStatus! >= 0 && grpcStatus! <= 16 ? grpcStatus! : undefined,
       modifyHeaders: (map) => {
         for (const [name, value] of headers) if (name !== ":status") map.add(name, value);
@@ -277,7 +277,7 @@ export const FUNCTIONS: Record<string, HostFunction> = {
     const [status, token] = root.grpc.call(
       target,
       vm.memory.text(service, serviceSize)!,
-      { service: serviceName, method: methodName, metadata: decodePairs(pairs), timeoutMs: timeout },
+      { service: serviceName, method: methodName, metadata: decodePairs(pairs), timeoutMs: timeout >>> 0 },
       body,
     );
     if (token !== undefined && !vm.memory.setU32(tokenAt, token)) return InvalidMemoryAccess;

@@ -29,6 +29,23 @@ interface Start {
 interface Target {
   cluster: string;
   authority: string | undefined;
+  /** GrpcService.initial_metadata */
+  metadata: [string, string][];
+}
+
+/** At most eight digits (envoy 1.40: Grpc::Common::toGrpcTimeout). */
+function grpcTimeout(ms: number): string {
+  let value = ms;
+  for (const [unit, factor] of [
+    ["m", 1000],
+    ["S", 60],
+    ["M", 60],
+    ["H", 1],
+  ] as const) {
+    if (value <= 99_999_999) return `${value}${unit}`;
+    value = Math.floor(value / factor);
+  }
+  return "99999999H";
 }
 
 /** The `service` argument: a serialized GrpcService, or the bare name of a cluster. */
@@ -44,7 +61,14 @@ function targetOf(bytes: Uint8Array, text: string): Target | "no protobuf" | "no
     const field = inner.findLast((f) => f.number === number);
     return field && Buffer.from(field.bytes).toString("latin1");
   };
-  return { cluster: value(1) ?? text, authority: value(2) };
+  const metadata = fields
+    .filter((field) => field.number === 5)
+    .map(({ bytes: header }): [string, string] => {
+      const parts = readFields(header) ?? [];
+      const part = (number: number) => Buffer.from(parts.findLast((f) => f.number === number)?.bytes ?? []).toString("latin1");
+      return [part(1), part(2)];
+    });
+  return { cluster: value(1) ?? text, authority: value(2), metadata };
 }
 
 /** One exchange: frames of messages over an HTTP stream. */
@@ -70,9 +94,12 @@ class Exchange {
     headers.add(":authority", target.authority || target.cluster);
     headers.add(":scheme", "http");
     headers.add("te", "trailers");
-    if (start.timeoutMs !== undefined) headers.add("grpc-timeout", `${start.timeoutMs}m`);
+    if (start.timeoutMs !== undefined) headers.add("grpc-timeout", grpcTimeout(start.timeoutMs));
     headers.add("content-type", "application/grpc");
-    for (const [name, value] of start.metadata) headers.add(name.toLowerCase(), value);
+    for (const [name, value] of [...start.metadata, ...target.metadata]) {
+      const key = name.toLowerCase();
+      headers.add(key, key.endsWith("-bin") ? Buffer.from(value, "latin1").toString("base64") : value);
+    }
     this.stream = client.start(
       target.cluster,
       {
@@ -110,7 +137,7 @@ class Exchange {
   private onHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.closed) return;
     const status = Number(headers.get(":status"));
-    this.listener.onInitialMetadata(endStream ? new HeaderMap("response") : headers);
+    this.listener.onInitialMetadata(endStream || status !== 200 ? new HeaderMap("response") : headers);
     if (status !== 200) {
       if (endStream && headers.has("grpc-status")) this.onTrailers(headers);
       else this.fail(FROM_HTTP[status] ?? UNKNOWN, "");
@@ -142,7 +169,11 @@ class Exchange {
     if (this.closed) return;
     this.listener.onTrailingMetadata(trailers);
     const status = trailers.get("grpc-status");
-    this.finish(status === undefined || !/^\d+$/.test(status) ? UNKNOWN : Number(status), trailers.get("grpc-message") ?? "");
+    // envoy 1.40: a status that gRPC does not know is "invalid", 2^32 - 1.
+    this.finish(
+      status === undefined ? UNKNOWN : /^\d+$/.test(status) && Number(status) <= 16 ? Number(status) : 0xffffffff,
+      trailers.get("grpc-message") ?? "",
+    );
   }
 
   private fail(status: number, message: string): void {
@@ -188,7 +219,7 @@ export class GrpcCalls {
       return InternalFailure;
     }
     if (target !== "no protobuf") return target;
-    return this.root.vm.env.client.hasCluster(text) ? { cluster: text, authority: undefined } : ParseFailure;
+    return this.root.vm.env.client.hasCluster(text) ? { cluster: text, authority: undefined, metadata: [] } : ParseFailure;
   }
 
   /** Returns [status, token]. */
@@ -316,13 +347,11 @@ export class GrpcCalls {
     }
     root.statusCode = status;
     root.statusMessage = message;
+    const stream = this.streams.get(token);
+    if (stream) stream.remoteClosed = true;
     root.vm.notify("proxy_on_grpc_close", root, root.id, token, status);
     root.statusMessage = "";
     if ((token & 3) === 1) this.calls.delete(token);
-    else {
-      const stream = this.streams.get(token);
-      if (stream?.localClosed) this.streams.delete(token);
-      else if (stream) stream.remoteClosed = true;
-    }
+    else if (stream?.localClosed) this.streams.delete(token);
   }
 }

@@ -38,6 +38,7 @@ const FLAG_BITS: Record<string, number> = {
   NC: 24,
   OM: 25,
   DF: 26,
+  DR: 28,
 };
 
 /** Attributes that exist only with TLS, which this engine does not terminate. */
@@ -65,7 +66,7 @@ const duration = (from: bigint | undefined, to: bigint | undefined): Value | und
 
 const REQUEST: Attributes = {
   path: header(":path"),
-  url_path: (context) => context.readableMap(0)?.get(":path")?.split("?", 1)[0],
+  url_path: (context) => context.readableMap(0) && (context.readableMap(0)!.get(":path") ?? "").split("?", 1)[0],
   host: header(":authority"),
   scheme: header(":scheme"),
   method: header(":method"),
@@ -73,8 +74,9 @@ const REQUEST: Attributes = {
   useragent: header("user-agent"),
   id: header("x-request-id"),
   query(context) {
-    const path = context.readableMap(0)?.get(":path");
-    if (path === undefined) return undefined;
+    const map = context.readableMap(0);
+    if (!map) return undefined;
+    const path = map.get(":path") ?? "";
     const at = path.indexOf("?");
     return at < 0 ? "" : path.slice(at + 1).split("#", 1)[0];
   },
@@ -94,8 +96,9 @@ const RESPONSE: Attributes = {
   code: (_context, info) => (info.responseCode === undefined ? undefined : int(info.responseCode)),
   code_details: (_context, info) => info.responseCodeDetails,
   flags: (_context, info) => int([...info.flags].reduce((bits, flag) => bits + 2 ** FLAG_BITS[flag]!, 0)),
-  grpc_status(_context, info) {
-    const status = info.responseTrailers?.get("grpc-status") ?? info.responseHeaders?.get("grpc-status");
+  grpc_status(context, info) {
+    const status =
+      (context.readableMap(3) ?? info.responseTrailers)?.get("grpc-status") ?? (context.readableMap(2) ?? info.responseHeaders)?.get("grpc-status");
     if (status !== undefined) return int(Number(status));
     // envoy 1.40: mapped from the HTTP status where there is none, for responses that are no gRPC too.
     return info.responseCode === undefined
@@ -120,14 +123,14 @@ const CONNECTION: Attributes = {
 };
 
 const UPSTREAM: Attributes = {
-  address: (_context, { upstream }) => upstream.remoteAddress,
-  port: (_context, { upstream }) => portOf(upstream.remoteAddress),
+  address: (_context, { upstream }) => upstream.host,
+  port: (_context, { upstream }) => portOf(upstream.host),
   local_address: (_context, { upstream }) => upstream.localAddress,
-  locality: (_context, { upstream }) => (upstream.remoteAddress === undefined ? undefined : { bytes: new Uint8Array(0) }),
-  transport_failure_reason: (_context, { upstream }) => (upstream.remoteAddress === undefined ? undefined : (upstream.transportFailure ?? "")),
+  locality: (_context, { upstream }) => (upstream.host === undefined ? undefined : { bytes: new Uint8Array(0) }),
+  transport_failure_reason: (_context, { upstream }) => (upstream.host === undefined ? undefined : (upstream.transportFailure ?? "")),
   cx_pool_ready_duration: (_context, { upstream }) => (upstream.readyNanoseconds === undefined ? undefined : { duration: upstream.readyNanoseconds }),
   request_attempt_count: (_context, { upstream }) => uint(upstream.attempts),
-  num_endpoints: (_context, { upstream }) => uint(upstream.endpoints),
+  num_endpoints: (_context, { upstream, upstreamCluster }) => (upstreamCluster === undefined ? undefined : uint(upstream.endpoints)),
   ...none(TLS_ONLY),
 };
 
@@ -138,10 +141,11 @@ const ADDRESSES = (address: (info: StreamInfo) => string): Attributes => ({
 
 const XDS: Attributes = {
   node: (context) => nodeOf(context),
-  cluster_name: (_context, { route }) => (route ? bytesOf(route.clusterName) : undefined),
-  cluster_metadata: (_context, { route }) => metadataOf(route?.clusterMetadata),
+  // envoy 1.40: of the cluster that the route leads to, where there is one.
+  cluster_name: (_context, { route, upstreamCluster }) => (route && upstreamCluster !== undefined ? bytesOf(route.clusterName) : undefined),
+  cluster_metadata: (_context, { route, upstreamCluster }) => (upstreamCluster === undefined ? undefined : metadataOf(route?.clusterMetadata)),
   route_name: (_context, { route }) => (route ? bytesOf(route.routeName) : undefined),
-  route_metadata: (_context, { route }) => metadataOf(route?.routeMetadata),
+  route_metadata: (_context, { route }) => route && metadataOf(route.routeMetadata),
   virtual_host_name: (_context, { route }) => (route ? bytesOf(route.virtualHostName) : undefined),
   virtual_host_metadata: (_context, { route }) => metadataOf(route?.virtualHostMetadata),
   upstream_host_metadata: (_context, { upstream }) => (!upstream.picked ? undefined : upstream.hostMetadata ? metadataOf(upstream.hostMetadata) : null),
@@ -179,7 +183,13 @@ function metadataOf(metadata: Record<string, Json> | undefined): Value {
 
 function nodeOf(context: Context): Value {
   const { node } = context.vm.env;
-  const fields: Record<string, Value> = { id: bytesOf(node.id), cluster: bytesOf(node.cluster), metadata: fromJson(node.metadata as Record<string, Json>) };
+  const fields: Record<string, Value> = {
+    id: bytesOf(node.id),
+    cluster: bytesOf(node.cluster),
+    metadata: fromJson(node.metadata as Record<string, Json>),
+    user_agent_name: "envoy",
+    locality: { bytes: new Uint8Array(0), field: (name) => (["region", "zone", "sub_zone"].includes(name) ? "" : undefined) },
+  };
   return { bytes: node.encoded, field: (name) => fields[name] };
 }
 
@@ -200,8 +210,8 @@ export function rootValue(context: Context, name: string): Value | undefined {
   if (name === "connection_id") return uint(info.connection.id);
   if (name === "metadata") return metadataOf(info.dynamicMetadata);
   if (name === "filter_state") return { look: (key) => (info.filterState.has(key) ? filterStateValue(info.filterState.get(key)!) : undefined), names: [] };
-  // envoy 1.40: the upstream's filter state comes into being with the host.
-  if (name === "upstream_filter_state") return info.upstream.picked ? { look: () => undefined, names: [] } : undefined;
+  // envoy 1.40: the upstream's filter state comes into being with the connection.
+  if (name === "upstream_filter_state") return info.upstream.remoteAddress !== undefined ? { look: () => undefined, names: [] } : undefined;
   const set = info.filterState.get(`wasm.${name}`);
   return set?.fromWasm ? filterStateValue(set) : undefined;
 }

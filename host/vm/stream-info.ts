@@ -76,6 +76,7 @@ export type ResponseFlag =
   | "UMSDR"
   | "OM"
   | "DF"
+  | "DR"
   | "NFCF";
 
 /** Nanoseconds of the wall clock, and of a clock that never goes back. */

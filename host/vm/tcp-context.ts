@@ -51,7 +51,8 @@ export class TcpContext extends Context {
   onDownstreamData(data: Bytes, endStream: boolean): Goes {
     this.downstream = data;
     const goes = this.call("proxy_on_downstream_data", data.length, endStream ? 1 : 0);
-    this.downstream = undefined;
+    // envoy 1.40: what is held can still be read, and changed.
+    if (goes) this.downstream = undefined;
     return goes;
   }
 
@@ -59,7 +60,7 @@ export class TcpContext extends Context {
     if (this.upstreamClosed) return true;
     this.upstream = data;
     const goes = this.call("proxy_on_upstream_data", data.length, endStream ? 1 : 0);
-    this.upstream = undefined;
+    if (goes) this.upstream = undefined;
     if (endStream) {
       this.upstreamClosed = true;
       if (!this.vm.failed) this.vm.notify("proxy_on_upstream_connection_close", this, this.id, CloseType.Unknown);

@@ -34,7 +34,7 @@ export function encodeValue(value: Value): Uint8Array | undefined {
   if ("timestamp" in value) return eight(value.timestamp);
   if ("bytes" in value) return value.bytes;
   if ("list" in value) return pairs(value.list.map((item) => [item, ""]));
-  if ("map" in value) return pairs(value.map);
+  if ("map" in value) return value.map.length === 0 ? new Uint8Array(4) : pairs(value.map);
   return undefined;
 }
 
