@@ -214,12 +214,19 @@ export async function tcpUpstream(script: Step[] | undefined, seen: unknown[]): 
 
 const handedOut = new Set<number>();
 
-/** A port on which nothing listens; never the same one twice. */
+/** A port on which nothing listens; never the same one twice. From below those that systems give out by themselves: nobody gets it in the meantime. */
 export async function freePort(): Promise<number> {
-  const server = net.createServer();
-  const port = await listen(server);
-  await new Promise((resolve) => server.close(resolve));
-  if (handedOut.has(port)) return freePort();
-  handedOut.add(port);
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (handedOut.has(port)) continue;
+    const server = net.createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    handedOut.add(port);
+    return port;
+  }
 }
