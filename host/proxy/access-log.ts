@@ -2,6 +2,7 @@
 import { hostname } from "node:os";
 import type { HeaderMap } from "../vm/headermap.js";
 import type { FilterStateObject, Json, StreamInfo } from "../vm/stream-info.js";
+import { toByteString } from "./byte-string.js";
 import { ConfigError } from "./config/fields.js";
 import { grpcStatusOf } from "./local-reply.js";
 
@@ -219,7 +220,8 @@ export const FORMAT_OPERATORS = Object.keys(OPERATORS);
 export const DEFAULT_FORMAT =
   '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%"\n';
 
-function parse(text: string, path: string): (string | Operator)[] {
+function parse(unicode: string, path: string): (string | Operator)[] {
+  const text = toByteString(unicode);
   const parts: (string | Operator)[] = [];
   let at = 0;
   while (at < text.length) {
@@ -294,7 +296,7 @@ function compileValue(json: Json, path: string, omitEmpty: boolean): (info: Stre
   if (typeof json === "object" && json !== null) {
     const entries = Object.entries(json)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, value]) => [key, compileValue(value, path, omitEmpty)] as const);
+      .map(([key, value]) => [toByteString(key), compileValue(value, path, omitEmpty)] as const);
     return (info, localReply) => {
       const values = entries.map(([key, value]) => [key, value(info, localReply)] as const);
       return Object.fromEntries(values.filter(([, value]) => stays(value)));

@@ -16,6 +16,7 @@ import { acceptHttp } from "./accept.js";
 import { createAdmin } from "./admin.js";
 import { createAsyncClient } from "./async-client.js";
 import { createBalancer } from "./balancer.js";
+import { toUnicode } from "./byte-string.js";
 import { ClusterManager, createCluster } from "./clusters.js";
 import type { HostPool, Protocol } from "./codec.js";
 import { type BootstrapConfig, readBootstrap } from "./config/bootstrap.js";
@@ -391,8 +392,8 @@ class Running implements Engine {
         return (info, thread) => slot.plugin!.on(thread).root?.logStream(info);
       }
       const { to, format } = config;
-      if (to === "stdout") return (info) => this.options.onOutput?.(format(info));
-      if (to === "stderr") return (info) => void process.stderr.write(format(info));
+      if (to === "stdout") return (info) => this.options.onOutput?.(toUnicode(format(info)));
+      if (to === "stderr") return (info) => void process.stderr.write(toUnicode(format(info)));
       return (info) => appendFileSync(to.file, format(info), "latin1");
     });
   }

@@ -90,7 +90,7 @@ export function mapLocalReply(
   }
   if (!format) return { status, body };
   body = format.format(info, body);
-  reply.headers.assign("content-length", String(Buffer.byteLength(body)));
+  reply.headers.assign("content-length", String(body.length));
   reply.headers.assign("content-type", format.contentType);
   return { status, body };
 }

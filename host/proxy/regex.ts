@@ -1,5 +1,6 @@
 // Regular expressions as Envoy has them: RE2's syntax, over bytes that are read as UTF-8.
 import { type RE2JS as Compiled, RE2JS } from "re2js";
+import { toByteString, toUnicode } from "./byte-string.js";
 import { ConfigError, type Fields } from "./config/fields.js";
 
 export interface Pattern {
@@ -8,11 +9,6 @@ export interface Pattern {
   /** Replaces each match; `\1` in `substitution` stands for what the first group matched, `\0` for all of it. */
   replace(text: string, substitution: string): string;
 }
-
-// biome-ignore lint/suspicious/noControlCharactersInRegex: everything that is one byte in UTF-8 too.
-const ASCII = /^[\x00-\x7f]*$/;
-const decode = (bytes: string): string => (ASCII.test(bytes) ? bytes : Buffer.from(bytes, "latin1").toString("utf8"));
-const encode = (text: string): string => (ASCII.test(text) ? text : Buffer.from(text, "utf8").toString("latin1"));
 
 /** Reads a RegexMatcher. */
 export function readRegex(fields: Fields): Pattern {
@@ -30,9 +26,9 @@ export function compileRegex(text: string, path: string): Pattern {
     throw new ConfigError(`${path}: ${reason}`, reason);
   }
   return {
-    matches: (bytes) => compiled.matches(decode(bytes)),
+    matches: (bytes) => compiled.matches(toUnicode(bytes)),
     replace(bytes, substitution) {
-      const input = decode(bytes);
+      const input = toUnicode(bytes);
       const matcher = compiled.matcher(input);
       let result = "";
       let at = 0;
@@ -41,7 +37,7 @@ export function compileRegex(text: string, path: string): Pattern {
           input.slice(at, matcher.start()) + substitution.replace(/\\([0-9\\])/g, (_, c: string) => (c === "\\" ? c : (matcher.group(Number(c)) ?? "")));
         at = matcher.end();
       }
-      return encode(result + input.slice(at));
+      return toByteString(result + input.slice(at));
     },
   };
 }

@@ -2,6 +2,7 @@
 import type { PluginConfig } from "../../vm/plugin.js";
 import type { Json, StreamInfo } from "../../vm/stream-info.js";
 import { compileFormat, compileJson, DEFAULT_FORMAT, type Format } from "../access-log.js";
+import { toByteString } from "../byte-string.js";
 import { type Rules, readRules } from "../header-to-metadata.js";
 import { type RouteTable, readRouteTable } from "../routes.js";
 import { readAddress, readMetadata } from "./cluster.js";
@@ -191,7 +192,7 @@ function readMappers(fields: Fields | undefined): Pick<HcmConfig, "mappers" | "b
     const found: LocalReplyMapper = {
       matches: (info, code) => (comparison ? COMPARISONS[op](code, wanted) : flags.length === 0 || flags.some((f) => info.flags.has(f as never))),
       status: mapper.number("status_code"),
-      body: text,
+      body: text === undefined ? undefined : toByteString(text),
       format: override?.format,
       contentType: override?.contentType,
     };

@@ -293,6 +293,42 @@ const logs: Scenario[] = [
   ),
 ];
 
+const UNICODE = {
+  send: ["GET /up HTTP/1.1\r\nhost: h\r\nx-u: \u00c3\u00a9\u00e2\u0082\u00ac\r\n\r\n", 40, "GET /no HTTP/1.1\r\nhost: h\r\n\r\n"],
+  wait: 300,
+};
+const unicode: Scenario[] = (
+  [
+    ["text", log({ text_format_source: { inline_string: "\u00fc %REQ(x-u)% %REQ(x-u):2% \u20ac\n" } })],
+    ["json", log({ json_format: { "\u00fc": "%REQ(x-u)%", text: "\u20ac %REQ(x-u)%" } })],
+    [
+      "replies",
+      {
+        local_reply_config: {
+          mappers: [
+            {
+              filter: { status_code_filter: { comparison: { op: "EQ", value: { default_value: 404, runtime_key: "k" } } } },
+              body: { inline_string: "nein \u00fc" },
+            },
+          ],
+          body_format: { text_format_source: { inline_string: "\u20ac %LOCAL_REPLY_BODY%" } },
+        },
+      },
+    ],
+  ] as const
+).map(
+  ([name, hcm]): Scenario => ({
+    id: `log-unicode-${name}`,
+    about: "texts that are not ASCII, of the configuration and of the request",
+    plugins: [p1("")],
+    hcm,
+    routes: [
+      { name: "r", match: { prefix: "/up" }, route: { cluster: "up" }, request_headers_to_add: [{ header: { key: "x-copy", value: "\u00fc%REQ(x-u)%" } }] },
+    ],
+    clients: [UNICODE],
+  }),
+);
+
 const formats: Scenario[] = (
   [
     ["argument", "%RESPONSE_CODE(a)%"],
@@ -360,5 +396,5 @@ export const proxy: Group[] = [
   { item: "hosts", scenarios: hosts },
   { item: "routes", scenarios: refusals },
   { item: "HTTP/1", scenarios: codec },
-  { item: "access logs", scenarios: [...logs, ...formats] },
+  { item: "access logs", scenarios: [...logs, ...formats, ...unicode] },
 ];
