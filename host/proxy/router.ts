@@ -154,6 +154,7 @@ export class Router implements StreamFilter {
         this.endUpstream();
         stream.sendLocalReply(reply);
       },
+      onFilterReset: (details) => stream.resetStream(details),
       onConnected: () => {},
       checkHeaders: (map) => this.checkHeaders(map),
     });

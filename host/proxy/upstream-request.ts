@@ -15,6 +15,8 @@ export interface UpstreamCallbacks {
   onReset(reason: ResetReason, details: string | undefined): void;
   /** A filter of the upstream answered. */
   onLocalReply(reply: LocalReply): void;
+  /** A filter of the upstream ends the whole stream. */
+  onFilterReset(details: string): void;
   onConnected(): void;
   /** Looks at the headers as they leave for the upstream; answers and returns false where they must not. */
   checkHeaders(headers: HeaderMap): boolean;
@@ -235,7 +237,7 @@ export class UpstreamRequest implements ResponseDecoder {
         encodeData: (data, endStream) => request.deliverData(data, endStream),
         encodeTrailers: (trailers) => request.deliverTrailers(trailers),
         onEncodeComplete() {},
-        resetStream: (details) => request.localReset(details),
+        resetStream: (details) => request.resetByFilter(details),
         clearRouteCache() {},
         holdRequest() {},
         holdResponse: (hold) => request.readDisable(hold),
@@ -251,9 +253,8 @@ export class UpstreamRequest implements ResponseDecoder {
     return manager;
   }
 
-  private localReset(details: string): void {
-    if (this.over) return;
-    this.reset("LocalReset");
-    this.callbacks.onReset("LocalReset", details);
+  /** envoy 1.40: what the upstream has begun to say counts as its answer. */
+  private resetByFilter(details: string): void {
+    if (!this.over) this.callbacks.onFilterReset(this.info.firstUpstreamReceived === undefined ? details : "via_upstream");
   }
 }

@@ -365,6 +365,14 @@ const pausing: Scenario[] = [
       ),
     );
   }),
+  ...(["request_headers: close 0", "response_headers: close 1", "response_body: close 1"] as const).map(
+    (script): Scenario => ({
+      id: `h17-close-${script.slice(0, script.indexOf(":"))}`,
+      about: "an upstream filter closes the stream",
+      upstream_filters: [{ name: "u", root_id: "ru", vm_id: "vu", script: `on_${script}` }],
+      plugins: [p1("")],
+    }),
+  ),
   {
     id: "combo-two-pausing",
     about: "two filters that both wait for a callout in the header phase",
