@@ -96,7 +96,6 @@ export class Router implements StreamFilter {
         // envoy 1.40: RFC 9110 10.2.2.
         if (status === 201 || (status >= 300 && status < 400))
           map.add("location", `${headers.get(":scheme")}://${headers.get(":authority")}${headers.get(":path")}`);
-        route.finalizeResponseHeaders(map);
       };
       stream.sendLocalReply({ status, body, details: "direct_response", modifyHeaders });
       return HeadersStatus.StopIteration;
@@ -105,7 +104,6 @@ export class Router implements StreamFilter {
       const { status, location } = route.redirect(headers);
       const modifyHeaders = (map: HeaderMap) => {
         map.add("location", location);
-        route.finalizeResponseHeaders(map);
       };
       stream.sendLocalReply({ status, body: "", details: "direct_response", modifyHeaders });
       return HeadersStatus.StopIteration;

@@ -43,6 +43,22 @@ function functionPool(handler: Handler, http2: boolean, random: (() => number) |
 
 function connectFunction(handler: Handler, decoder: ResponseDecoder, http2: boolean, random: (() => number) | undefined, heard: Heard) {
   let over = false;
+  let requestEnded = false;
+  let waiting: (() => void)[] | undefined;
+  /** A request that is on its way in one go is there before its answer, as over a wire. */
+  const afterRequest = (step: () => void) => {
+    if (waiting) waiting.push(step);
+    else if (requestEnded) step();
+    else {
+      waiting = [step];
+      setImmediate(() => {
+        requestEnded = true;
+        const steps = waiting!;
+        waiting = undefined;
+        for (const one of steps) one();
+      });
+    }
+  };
   const deliver = (data: Bytes, endStream: boolean) => {
     if (random && data.length > 1) for (const piece of split(data.all(), random)) decoder.onData(new Bytes(piece), false);
     else if (data.length > 0) decoder.onData(data, http2 && endStream);
@@ -52,30 +68,34 @@ function connectFunction(handler: Handler, decoder: ResponseDecoder, http2: bool
     handler,
     {
       onError: heard.onError,
-      onReset() {
-        if (over) return;
-        over = true;
-        decoder.onReset("ConnectionTermination");
-      },
-      encoder: {
-        encodeHeaders(headers, endStream) {
-          if (over) return;
-          headers.remove("keep-alive");
-          if (endStream) over = true;
-          // What Envoy finds in a chunked answer of HTTP/1.
-          else if (!http2 && !headers.has("content-length")) headers.add("transfer-encoding", "chunked");
-          decoder.onHeaders(headers, endStream);
-        },
-        encodeData(data, endStream) {
-          if (over) return;
-          if (endStream) over = true;
-          deliver(data, endStream);
-        },
-        encodeTrailers(trailers) {
+      onReset: () =>
+        afterRequest(() => {
           if (over) return;
           over = true;
-          decoder.onTrailers(trailers);
-        },
+          decoder.onReset("ConnectionTermination");
+        }),
+      encoder: {
+        encodeHeaders: (headers, endStream) =>
+          afterRequest(() => {
+            if (over) return;
+            headers.remove("keep-alive");
+            if (endStream) over = true;
+            // What Envoy finds in a chunked answer of HTTP/1.
+            else if (!http2 && !headers.has("content-length")) headers.add("transfer-encoding", "chunked");
+            decoder.onHeaders(headers, endStream);
+          }),
+        encodeData: (data, endStream) =>
+          afterRequest(() => {
+            if (over) return;
+            if (endStream) over = true;
+            deliver(data, endStream);
+          }),
+        encodeTrailers: (trailers) =>
+          afterRequest(() => {
+            if (over) return;
+            over = true;
+            decoder.onTrailers(trailers);
+          }),
         reset() {
           over = true;
         },
@@ -87,10 +107,17 @@ function connectFunction(handler: Handler, decoder: ResponseDecoder, http2: bool
     encodeHeaders(headers: HeaderMap, endStream: boolean) {
       const sent = headers.copy();
       if (endStream && !BODILESS.has(sent.get(":method") ?? "") && !sent.has("content-length")) sent.add("content-length", "0");
+      requestEnded = endStream;
       side.onHeaders(sent, endStream);
     },
-    encodeData: (data: Bytes, endStream: boolean) => side.onData(data, endStream),
-    encodeTrailers: (trailers: HeaderMap) => side.onTrailers(trailers),
+    encodeData(data: Bytes, endStream: boolean) {
+      if (endStream) requestEnded = true;
+      side.onData(data, endStream);
+    },
+    encodeTrailers(trailers: HeaderMap) {
+      requestEnded = true;
+      side.onTrailers(trailers);
+    },
     reset() {
       over = true;
       side.onReset("LocalReset");
@@ -206,7 +233,7 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
     // What a module said about a trap goes on with a backtrace: that is in the log.
     throw new Error([crash?.message ?? (error as Error).message, ...said.map((text) => text.split("\n", 1)[0]!)].join("; "));
   }
-  const connection = engine.connect("HTTP/1.1" as Protocol);
+  let connection = engine.connect("HTTP/1.1" as Protocol);
 
   const fetch = async (path: string, init: FetchInit = {}): Promise<Response> => {
     if (crash) throw crash;
@@ -215,6 +242,8 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
     removeNamedByConnection(headers);
     const encoder = clientEncoder(decoder, headers.get(":method") === "HEAD");
     records.begun++;
+    // As a client does whose connection was closed behind an answer.
+    if (connection.closing) connection = engine.connect("HTTP/1.1" as Protocol);
     const request = connection.newStream(encoder);
     const abort = () => request.onReset("ConnectionTermination");
     init.signal?.addEventListener("abort", () => {

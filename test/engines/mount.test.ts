@@ -271,6 +271,12 @@ test("both engines at once: what differs is an error", async () => {
   await ends.close();
 });
 
+test("both engines at once: an answer that does not look at the request leaves the connection as it is", async () => {
+  const envoy = await mount(example("headers"), { engine: "both", config: { greeting: "x" }, clusters: { upstream: () => new Response("ok") } });
+  for (const body of ["a body", undefined, "another"]) expect((await envoy.fetch("/", body === undefined ? {} : { method: "POST", body })).status).toBe(200);
+  await envoy.close();
+});
+
 test("both engines at once: each gets all of a body that comes as it is read", async () => {
   const envoy = await mount(recorder, { engine: "both", config: "", clusters: { upstream: async (request) => new Response(await request.text()) } });
   async function* pieces() {

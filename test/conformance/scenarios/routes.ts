@@ -159,6 +159,10 @@ const actions: Scenario[] = [
   does("redirect-port", { redirect: { port_redirect: 8443, scheme_redirect: "https", strip_query: true } }, PATHS),
   does("direct", { direct_response: { status: 201, body: { inline_string: "h\u00e9llo" } } }, ["/old"]),
   does("direct-empty", { direct_response: { status: 204 } }, ["/old"]),
+  does("direct-headers", { direct_response: { status: 200, body: { inline_string: "x" } } }, ["/old"], {
+    response_headers_to_add: [header("x-r", "%RESPONSE_CODE%")],
+  }),
+  does("redirect-headers", { redirect: { path_redirect: "/there" } }, ["/old"], { response_headers_to_add: [header("x-r", "1")] }),
   does("direct-304", { direct_response: { status: 304 } }, ["/old?x"]),
   does("direct-399", { direct_response: { status: 399, body: { inline_string: "no" } } }, ["/old?x"]),
   does("direct-400", { direct_response: { status: 400, body: { inline_string: "no" } } }, ["/old"]),
