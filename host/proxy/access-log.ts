@@ -1,10 +1,10 @@
 // Envoy's format strings, as access logs, header values and local replies use them (%RESPONSE_CODE% and its like).
 import { hostname } from "node:os";
+import { grpcStatusOf } from "../vm/grpc-status.js";
 import type { HeaderMap } from "../vm/headermap.js";
-import type { FilterStateObject, Json, StreamInfo } from "../vm/stream-info.js";
-import { toByteString } from "./byte-string.js";
+import type { Json, StreamInfo } from "../vm/stream-info.js";
+import { TOKEN, toByteString } from "./byte-string.js";
 import { ConfigError } from "./config/fields.js";
-import { grpcStatusOf } from "./local-reply.js";
 
 /** A text from a stream; `localReply` is the body of the answer that Envoy makes itself. */
 export type Format = (info: StreamInfo, localReply?: string) => string;
@@ -74,8 +74,8 @@ const flags = (info: StreamInfo): string => [...info.flags].join(",") || "-";
 const remote = (info: StreamInfo): string => info.connection.remoteAddress;
 const local = (info: StreamInfo): string => info.connection.localAddress;
 
-/** What stands behind an operator's name: nothing; perhaps an argument; an argument, and then perhaps a greatest length. */
-type Syntax = "plain" | "optional" | "required";
+/** What stands behind an operator's name: nothing; perhaps an argument; an argument, and then perhaps a greatest length; the same where `make` says what is missing. */
+type Syntax = "plain" | "optional" | "required" | "own words";
 
 interface OperatorKind {
   syntax: Syntax;
@@ -91,12 +91,13 @@ interface Refuse {
 const plain = (operator: Operator): OperatorKind => ({ syntax: "plain", make: () => operator });
 const optional = (make: OperatorKind["make"]): OperatorKind => ({ syntax: "optional", make });
 const required = (make: OperatorKind["make"]): OperatorKind => ({ syntax: "required", make });
+const inOwnWords = (make: OperatorKind["make"]): OperatorKind => ({ syntax: "own words", make });
 
 const header = (mapOf: (info: StreamInfo) => HeaderMap | undefined): OperatorKind =>
   required((argument, refuse) => {
     const names = argument.split("?");
     if (names.length > 2) return refuse.reason(`More than 1 alternative header specified in token: ${argument}`);
-    if (names.some((name) => !/^:?[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)))
+    if (names.some((name) => !TOKEN.test(name.replace(/^:/, ""))))
       return refuse.reason("Invalid header configuration. Format string contains invalid characters.");
     const [first = "", other] = names.map((name) => name.toLowerCase());
     return (info) => mapOf(info)?.joined(first) ?? (other === undefined ? undefined : mapOf(info)?.joined(other));
@@ -121,9 +122,8 @@ function grpcStatus(info: StreamInfo): string | undefined {
 
 const snake = (camel: string): string => camel.replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase();
 
-/** envoy 1.40: as the JSON of a google.protobuf.Any. */
-function typed({ value }: FilterStateObject): string {
-  // envoy 1.40: what a guest has set is bytes, whatever type was declared.
+/** envoy 1.40: as the JSON of a google.protobuf.Any; what a guest has set is bytes, whatever type was declared. */
+function typed(value: string): string {
   return JSON.stringify({ "@type": "type.googleapis.com/google.protobuf.BytesValue", value: Buffer.from(value, "latin1").toString("base64") });
 }
 
@@ -167,19 +167,19 @@ const OPERATORS: Record<string, OperatorKind> = {
   RESPONSE_HEADER: header((info) => info.responseHeaders),
   TRAILER: header((info) => info.responseTrailers),
   DYNAMIC_METADATA: required((path) => (info) => metadataOf(info.dynamicMetadata, path)),
-  METADATA: required((argument, refuse) => {
+  METADATA: inOwnWords((argument, refuse) => {
     const [kind = "", ...path] = argument.split(":");
     const source = METADATA[kind] ?? refuse.reason(`${kind} is not supported type of metadata`);
     return (info) => metadataOf(source(info), path.join(":"));
   }),
-  FILTER_STATE: required((argument, refuse) => {
+  FILTER_STATE: inOwnWords((argument, refuse) => {
     const [key = "", kind = "TYPED"] = argument.split(":");
     if (key === "") return refuse.reason("Invalid filter state configuration, key cannot be empty.");
     if (kind === "FIELD") return refuse("FIELD of %FILTER_STATE%");
     if (kind !== "PLAIN" && kind !== "TYPED") return refuse.reason("Invalid filter state serialize type, only support PLAIN/TYPED/FIELD.");
     return (info) => {
       const object = info.filterState.get(key);
-      return object && (kind === "PLAIN" ? object.value : typed(object));
+      return object && (kind === "PLAIN" ? object.value : typed(object.value));
     };
   }),
   DOWNSTREAM_REMOTE_ADDRESS: plain(remote),
@@ -241,9 +241,6 @@ function parse(unicode: string, path: string): (string | Operator)[] {
   return parts;
 }
 
-/** envoy 1.40: these say it in words of their own. */
-const OWN_WORDS = new Set(["METADATA", "FILTER_STATE"]);
-
 function operatorOf(name: string, argument: string, limit: string | undefined, path: string): Operator {
   const refuse = ((what: string): never => {
     throw new ConfigError(`${path}: the node engine does not support ${what}`, `Not supported field in StreamInfo: ${name}`);
@@ -253,7 +250,7 @@ function operatorOf(name: string, argument: string, limit: string | undefined, p
   };
   const kind = Object.hasOwn(OPERATORS, name) ? OPERATORS[name]! : refuse(`%${name}%`);
   if (kind.syntax === "plain" && (argument !== "" || limit !== undefined)) refuse.reason(`${name} does not take any parameters or length`);
-  if (kind.syntax === "required" && argument === "" && !OWN_WORDS.has(name)) refuse.reason(`${name} requires parameters`);
+  if (kind.syntax === "required" && argument === "") refuse.reason(`${name} requires parameters`);
   if (kind.syntax === "optional" && limit !== undefined) refuse.reason(`${name} does not allow length to be specified.`);
   const operator = kind.make(argument, refuse);
   if (limit === undefined) return operator;
@@ -265,7 +262,10 @@ function operatorOf(name: string, argument: string, limit: string | undefined, p
 
 /** Compiles a format text. A value that is not there is "-", or nothing with `omitEmpty`. Throws ConfigError for what is not supported. */
 export function compileFormat(text: string, path: string, omitEmpty = false): Format {
-  const parts = parse(text, path);
+  return formatOf(parse(text, path), omitEmpty);
+}
+
+function formatOf(parts: (string | Operator)[], omitEmpty: boolean): Format {
   if (parts.every((part) => typeof part === "string")) {
     const whole = parts.join("");
     return () => whole;
@@ -285,8 +285,7 @@ function compileValue(json: Json, path: string, omitEmpty: boolean): (info: Stre
     const parts = parse(json, path);
     const [only] = parts;
     if (parts.length === 1 && typeof only === "function") return (info, localReply) => only(info, localReply) ?? null;
-    const format = compileFormat(json, path, omitEmpty);
-    return (info, localReply) => format(info, localReply);
+    return formatOf(parts, omitEmpty);
   }
   const stays = (value: Json) => !omitEmpty || value !== null;
   if (Array.isArray(json)) {

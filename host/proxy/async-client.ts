@@ -1,6 +1,8 @@
 // Requests that filters make (envoy: Http::AsyncClient): through a router of their own, with the same answers of its own as a client would get.
+
 import { Bytes } from "../vm/bytes.js";
 import type { AsyncClient, AsyncStream, AsyncStreamCallbacks, HttpCallCallbacks } from "../vm/environment.js";
+import { isGrpcType } from "../vm/grpc-status.js";
 import type { HeaderMap } from "../vm/headermap.js";
 import type { LocalReply } from "../vm/stream-callbacks.js";
 import { type Clock, StreamInfo } from "../vm/stream-info.js";
@@ -112,7 +114,7 @@ class Stream implements AsyncStream, RouterStream {
   }
 
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
-    this.isGrpc = /^application\/grpc($|\+)/.test(headers.get("content-type") ?? "");
+    this.isGrpc = isGrpcType(headers.get("content-type"));
     this.isHead = headers.get(":method") === "HEAD";
     headers.assign("x-envoy-internal", "true");
     this.requestComplete = endStream;
@@ -173,9 +175,8 @@ class Stream implements AsyncStream, RouterStream {
     this.router.onDestroy();
   }
 
-  resetStream(details?: string): void {
+  resetStream(): void {
     if (this.over) return;
-    if (details === "response_timeout") this.info.responseCodeDetails = details;
     this.over = true;
     this.callbacks.onReset();
     this.router.onDestroy();

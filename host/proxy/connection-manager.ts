@@ -182,9 +182,8 @@ export class ActiveStream implements RequestDecoder, RouterStream {
 
   onHeaders(headers: HeaderMap, endStream: boolean): void {
     this.guard(() => {
-      const { options, protocol } = this.connection;
+      const { options } = this.connection;
       this.touch();
-      this.info.protocol = protocol;
       this.requestHeaders = headers;
       this.info.requestHeaders = headers;
       this.requestComplete = endStream;
@@ -277,11 +276,11 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     this.info.lastRequestByte = this.info.clock.monotonic();
   }
 
-  onReset(_reason: ResetReason, details?: string): void {
+  onReset(reason: ResetReason, details?: string): void {
     this.guard(() => {
       if (this.ended) return;
       this.info.responseCodeDetails = details ?? "downstream_remote_disconnect";
-      this.info.flags.add(_reason === "RemoteReset" && details?.startsWith("http2.") ? "DR" : "DC");
+      this.info.flags.add(reason === "RemoteReset" ? "DR" : "DC");
       this.end();
     });
   }
@@ -394,7 +393,6 @@ export class ActiveStream implements RequestDecoder, RouterStream {
   }
 
   resetStream(details: string): void {
-    if (details === "response_timeout") this.info.responseCodeDetails = details;
     this.info.responseCodeDetails ??= details;
     this.end();
   }

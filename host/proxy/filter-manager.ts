@@ -1,6 +1,8 @@
 // Envoy's filter manager: one stream's filters, in order for the request and in reverse for the response, with one shared buffer per direction.
 // Statuses, holding and going on follow envoy 1.40 (Http::FilterManager), as recorded in test/conformance/traces.
+
 import { Bytes } from "../vm/bytes.js";
+import { isGrpcType } from "../vm/grpc-status.js";
 import { HeaderMap } from "../vm/headermap.js";
 import {
   DataStatus,
@@ -134,8 +136,7 @@ export class FilterManager {
     this.request.headers = headers;
     this.request.complete = endStream;
     this.isHead = headers.get(":method") === "HEAD";
-    const type = headers.get("content-type");
-    this.isGrpc = type !== undefined && /^application\/grpc($|\+)/.test(type);
+    this.isGrpc = isGrpcType(headers.get("content-type"));
     this.headers(this.request, undefined, headers, endStream);
   }
 

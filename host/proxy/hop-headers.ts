@@ -27,11 +27,16 @@ const NEVER_REMOVED = new Set(["x-forwarded-for", "x-forwarded-host", "x-forward
 const MAX_NAMES = 9;
 const MAX_TE = 255;
 
-const tokensOf = (value: string): string[] =>
-  value
-    .split(",")
-    .map((token) => token.trim().toLowerCase())
-    .filter((token) => token !== "");
+const tokensOf = (value: string | undefined): string[] =>
+  value === undefined
+    ? []
+    : value
+        .split(",")
+        .map((token) => token.trim().toLowerCase())
+        .filter((token) => token !== "");
+
+/** Whether `connection` says a word (in lower case). */
+export const connectionSays = (headers: HeaderMap, word: string): boolean => tokensOf(headers.get("connection")).includes(word);
 
 /** RFC 9110 7.6.1: what `connection` names goes with it. Returns false for a request that names what it must not (envoy 1.40: http1.connection_header_rejected). */
 export function removeNamedByConnection(headers: HeaderMap): boolean {
@@ -59,14 +64,13 @@ function keepTrailersOnly(headers: HeaderMap): void {
 
 /** The client wants the connection to end with the response. */
 export function asksToClose(headers: HeaderMap, protocol: Protocol): boolean {
-  const tokens = tokensOf(`${headers.get("connection") ?? ""},${headers.get("proxy-connection") ?? ""}`);
+  const tokens = [...tokensOf(headers.get("connection")), ...tokensOf(headers.get("proxy-connection"))];
   return tokens.includes("close") || (protocol === "HTTP/1.0" && !tokens.includes("keep-alive"));
 }
 
 /** Returns the protocol that the client wants to change to. */
 export function cleanRequestHeaders(headers: HeaderMap, { generateRequestId, newId }: { generateRequestId: boolean; newId: () => string }): string | undefined {
-  const connection = headers.get("connection");
-  const upgrade = connection !== undefined && /(^|,)\s*upgrade\s*(,|$)/i.test(connection) ? headers.get("upgrade")?.toLowerCase() : undefined;
+  const upgrade = connectionSays(headers, "upgrade") ? headers.get("upgrade")?.toLowerCase() : undefined;
   if (upgrade === undefined) {
     headers.remove("connection");
     headers.remove("upgrade");

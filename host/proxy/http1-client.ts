@@ -1,9 +1,11 @@
 // HTTP/1 connections to one host, reused when a response is complete.
+
 import net from "node:net";
 import tls from "node:tls";
 import { Bytes } from "../vm/bytes.js";
 import { HeaderMap } from "../vm/headermap.js";
 import type { HostPool, PoolCallbacks, RequestEncoder, ResetReason, ResponseDecoder } from "./codec.js";
+import { connectionSays } from "./hop-headers.js";
 import { type Framing, framingOf, MAX_RESPONSE_HEAD, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
 import { MessageWriter } from "./http1-writer.js";
 import type { Scheduler } from "./scheduler.js";
@@ -137,7 +139,7 @@ class Connection implements MessageHandler, RequestEncoder {
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
     this.method = headers.get(":method") ?? "";
     const authority = headers.get(":authority");
-    const upgrade = /(^|,)\s*upgrade\s*(,|$)/i.test(headers.get("connection") ?? "") && headers.has("upgrade");
+    const upgrade = connectionSays(headers, "upgrade") && headers.has("upgrade");
     const target = this.method === "CONNECT" ? (authority ?? "") : headers.get(":path");
     const startLine = `${this.method} ${target} HTTP/1.1\r\n${authority === undefined ? "" : `host: ${authority}\r\n`}`;
     this.writer.head(startLine, headers, upgrade ? "none" : endStream ? (BODILESS.has(this.method) ? "none" : "zero") : "chunked");
@@ -218,8 +220,7 @@ class Connection implements MessageHandler, RequestEncoder {
       this.informational = true;
       return { kind: "none" };
     }
-    const connection = headers.get("connection") ?? "";
-    this.closes = match[1] === "0" ? !/keep-alive/i.test(connection) : /(^|,)\s*close\s*(,|$)/i.test(connection);
+    this.closes = match[1] === "0" ? !/keep-alive/i.test(headers.get("connection") ?? "") : connectionSays(headers, "close");
     if (status === 204) {
       if (headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0") return new ParseError("http1.codec_error");
       headers.remove("content-length");

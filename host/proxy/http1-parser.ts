@@ -1,5 +1,7 @@
 // An incremental parser of HTTP/1 messages. Body bytes that came in together are handed on together, and a body ends with an empty last piece (envoy 1.40).
+
 import { Bytes } from "../vm/bytes.js";
+import { TOKEN } from "./byte-string.js";
 
 export type Framing = { kind: "none" } | { kind: "length"; size: number } | { kind: "chunked" } | { kind: "close" } | { kind: "tunnel" };
 
@@ -25,7 +27,6 @@ export const MAX_REQUEST_HEAD = 60 * 1024;
 export const MAX_RESPONSE_HEAD = 80 * 1024;
 /** envoy 1.40: max_headers_count. */
 const MAX_FIELDS = 100;
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones that must not be in a value.
 const BAD_VALUE = /[\x00-\x08\x0a-\x1f\x7f]/;
 

@@ -3,7 +3,7 @@ import type net from "node:net";
 import { Bytes } from "../vm/bytes.js";
 import { HeaderMap } from "../vm/headermap.js";
 import type { Protocol, RequestDecoder, ResponseEncoder, ServerCallbacks, ServerConnection } from "./codec.js";
-import { asksToClose, removeNamedByConnection } from "./hop-headers.js";
+import { asksToClose, connectionSays, removeNamedByConnection } from "./hop-headers.js";
 import { type Framing, framingOf, MAX_REQUEST_HEAD, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
 import { MessageWriter, reasonPhrase } from "./http1-writer.js";
 
@@ -309,7 +309,7 @@ class Encoder implements ResponseEncoder {
       headers.assign("connection", connection.willClose ? "close" : "keep-alive");
     }
     const framing = bodiless ? "none" : endStream && !isHead ? "zero" : connection.protocol === "HTTP/1.0" ? "none" : "chunked";
-    this.closes = /(^|,)\s*close\s*(,|$)/i.test(headers.get("connection") ?? "");
+    this.closes = connectionSays(headers, "close");
     connection.writer.head(`${connection.protocol === "HTTP/1.0" ? "HTTP/1.0" : "HTTP/1.1"} ${text} ${reasonPhrase(status)}\r\n`, headers, framing);
     if (endStream) this.end();
   }

@@ -1,8 +1,10 @@
 // HTTP/2 without TLS, both sides, on Node's own HTTP/2.
+
 import http2 from "node:http2";
 import type net from "node:net";
 import { Bytes } from "../vm/bytes.js";
 import { HeaderMap, type MapKind } from "../vm/headermap.js";
+import { TOKEN } from "./byte-string.js";
 import type {
   HostPool,
   MessageDecoder,
@@ -22,7 +24,6 @@ const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM, NGHTTP
 /** Headers that HTTP/2 does not know. */
 const CONNECTION_HEADERS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const RESPONSE_PSEUDO = new Set([":status"]);
 const NO_PSEUDO = new Set<string>();
 const REQUEST_PSEUDO = new Set([":method", ":scheme", ":path", ":authority", ":protocol"]);

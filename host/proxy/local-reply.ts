@@ -1,16 +1,9 @@
 // Answers that Envoy makes itself: their headers, their gRPC form, and what a response must have.
+import { grpcStatusOf } from "../vm/grpc-status.js";
 import { HeaderMap } from "../vm/headermap.js";
 import type { LocalReply } from "../vm/stream-callbacks.js";
 import type { StreamInfo } from "../vm/stream-info.js";
 import type { HcmConfig } from "./config/listener.js";
-
-/** envoy 1.40: HTTP status to gRPC status, where a local reply names none (facts/envoy-verified.md 1c). */
-const GRPC_STATUS: Record<number, number> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 };
-
-/** gRPC status of an HTTP status. */
-export function grpcStatusOf(status: number): number {
-  return GRPC_STATUS[status] ?? 2;
-}
 
 interface Circumstances {
   isGrpc: boolean;

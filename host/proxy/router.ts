@@ -153,7 +153,6 @@ export class Router implements StreamFilter {
         stream.sendLocalReply(reply);
       },
       onFilterReset: (details) => stream.resetStream(details),
-      onConnected: () => {},
       checkHeaders: (map) => this.checkHeaders(map),
     });
     this.upstream = upstream;
@@ -205,8 +204,10 @@ export class Router implements StreamFilter {
     this.stream.info.flags.add("UT");
     this.endUpstream();
     this.cluster?.statistics.responses.charge(504);
-    if (this.responseStarted) this.stream.resetStream("response_timeout");
-    else this.stream.sendLocalReply({ status: 504, body: "upstream request timeout", details: "response_timeout", grpcStatus: 14 });
+    if (this.responseStarted) {
+      this.stream.info.responseCodeDetails = "response_timeout";
+      this.stream.resetStream("response_timeout");
+    } else this.stream.sendLocalReply({ status: 504, body: "upstream request timeout", details: "response_timeout", grpcStatus: 14 });
   }
 
   private endUpstream(): void {

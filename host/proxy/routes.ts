@@ -1,4 +1,5 @@
 // Envoy's route table: virtual hosts by domain, routes in order, and what a route does to a request and its answer.
+import { isGrpcType } from "../vm/grpc-status.js";
 import type { HeaderMap } from "../vm/headermap.js";
 import type { Json, StreamInfo } from "../vm/stream-info.js";
 import { compileFormat } from "./access-log.js";
@@ -185,7 +186,7 @@ function readMatch(fields: Fields): { match: Match; path: { kind: "prefix" | "ot
   fields.done();
   const match: Match = (headers, { info }) =>
     onPath(headers.get(":path")!) &&
-    (!grpc || /^application\/grpc($|\+)/.test(headers.get("content-type") ?? "")) &&
+    (!grpc || isGrpcType(headers.get("content-type"))) &&
     headerMatches.every((test) => test(headers)) &&
     queries.every((test) => test(headers.get(":path")!)) &&
     states.every((test) => test(info)) &&

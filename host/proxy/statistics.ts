@@ -41,10 +41,10 @@ export class Statistics {
     return {
       charge: (status) => {
         completed.value++;
-        const digit = Math.floor(status / 100);
-        let counters = classes ? classes.slice(digit - 1, digit) : seen.get(status);
+        let counters = seen.get(status);
         if (!counters) {
-          counters = [this.counter(`${scope}_${digit}xx`), this.counter(`${scope}_${status}`)];
+          const digit = Math.floor(status / 100);
+          counters = classes ? classes.slice(digit - 1, digit) : [this.counter(`${scope}_${digit}xx`), this.counter(`${scope}_${status}`)];
           seen.set(status, counters);
         }
         for (const counter of counters) counter.value++;
@@ -99,19 +99,17 @@ export class Statistics {
     let text = "";
     for (const type of TYPES) {
       // envoy 1.40: in the order of the names without their tags, before they are made Prometheus's.
-      const metrics = new Map<string, { text: string }>();
+      const metrics = new Map<string, string>();
       for (const line of lines) {
         if (line.type !== type) continue;
         const { bare, tags } = withoutTags(line.name);
         const name = prometheusName(bare);
         const own = type === "histogram" ? buckets(name, line) : `${name}{${tags}} ${line.value}\n`;
-        const found = metrics.get(bare) ?? { text: `# TYPE ${name} ${type}\n` };
-        metrics.set(bare, found);
-        found.text += own;
+        metrics.set(bare, (metrics.get(bare) ?? `# TYPE ${name} ${type}\n`) + own);
       }
       text += [...metrics]
         .sort(byName)
-        .map(([, metric]) => metric.text)
+        .map(([, metric]) => metric)
         .join("");
     }
     return text;

@@ -17,7 +17,6 @@ export interface UpstreamCallbacks {
   onLocalReply(reply: LocalReply): void;
   /** A filter of the upstream ends the whole stream. */
   onFilterReset(details: string): void;
-  onConnected(): void;
   /** Looks at the headers as they leave for the upstream; answers and returns false where they must not. */
   checkHeaders(headers: HeaderMap): boolean;
 }
@@ -56,7 +55,6 @@ export class UpstreamRequest implements ResponseDecoder {
         this.cluster.statistics.requests.value++;
         this.ready = true;
         for (let i = 0; i < this.held; i++) encoder.readDisable(true);
-        this.callbacks.onConnected();
         for (const step of this.beforeReady.splice(0)) {
           if (this.over) return;
           step();

@@ -1,8 +1,12 @@
 // Looks for what a filter leaves behind: streams that never end, memory that grows with every request.
 import type { Engine } from "../proxy/engine.js";
+import type { Context } from "../vm/context.js";
+import type { Vm } from "../vm/vm.js";
 
 /** Fewer requests than this tell nothing about memory. */
 const ENOUGH = 400;
+
+const streamsOf = (vm: Vm): Context[] => [...vm.contexts.values()].filter((context) => context.stream !== undefined);
 
 export class Leaks {
   /** Memory pages of all VMs after each stream. */
@@ -17,16 +21,16 @@ export class Leaks {
   /** One sentence per leak. */
   find(engine: Engine): string[] {
     const found: string[] = [];
-    const streams = engine.vms().flatMap((vm) => (vm.failed ? [] : [...vm.contexts.values()].filter((context) => context.stream !== undefined)));
+    const live = engine.vms().filter((vm) => !vm.failed);
+    const streams = live.flatMap(streamsOf);
     if (streams.length > 0) {
       const paths = streams.slice(0, 3).map((context) => context.stream?.requestHeaders?.get(":path") ?? "?");
       found.push(
         `${streams.length} stream${streams.length > 1 ? "s" : ""} never ended (${paths.join(", ")}): a filter holds ${streams.length > 1 ? "them" : "it"} and nothing lets go`,
       );
     }
-    for (const vm of engine.vms()) {
-      if (vm.failed || !vm.keptStreams) continue;
-      const kept = vm.keptStreams() - [...vm.contexts.values()].filter((context) => context.stream !== undefined).length;
+    for (const vm of live) {
+      const kept = (vm.keptStreams?.() ?? 0) - streamsOf(vm).length;
       if (kept > 0) found.push(`the module keeps ${kept} coroutine${kept > 1 ? "s" : ""} of streams that have ended`);
     }
     const { pages } = this;

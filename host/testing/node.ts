@@ -1,5 +1,5 @@
 // A mounted filter on the Node engine: everything in this process, without a socket.
-import type { HostPool, Protocol, ResponseDecoder, ResponseEncoder } from "../proxy/codec.js";
+import type { HostPool, ResponseDecoder, ResponseEncoder } from "../proxy/codec.js";
 import { type Engine, startEngine } from "../proxy/engine.js";
 import { removeNamedByConnection } from "../proxy/hop-headers.js";
 import { ManualTime } from "../proxy/scheduler.js";
@@ -43,16 +43,16 @@ function functionPool(handler: Handler, http2: boolean, random: (() => number) |
 
 function connectFunction(handler: Handler, decoder: ResponseDecoder, http2: boolean, random: (() => number) | undefined, heard: Heard) {
   let over = false;
-  let requestEnded = false;
+  let mayAnswer = false;
   let waiting: (() => void)[] | undefined;
   /** A request that is on its way in one go is there before its answer, as over a wire. */
   const afterRequest = (step: () => void) => {
     if (waiting) waiting.push(step);
-    else if (requestEnded) step();
+    else if (mayAnswer) step();
     else {
       waiting = [step];
       setImmediate(() => {
-        requestEnded = true;
+        mayAnswer = true;
         const steps = waiting!;
         waiting = undefined;
         for (const one of steps) one();
@@ -107,15 +107,15 @@ function connectFunction(handler: Handler, decoder: ResponseDecoder, http2: bool
     encodeHeaders(headers: HeaderMap, endStream: boolean) {
       const sent = headers.copy();
       if (endStream && !BODILESS.has(sent.get(":method") ?? "") && !sent.has("content-length")) sent.add("content-length", "0");
-      requestEnded = endStream;
+      mayAnswer = endStream;
       side.onHeaders(sent, endStream);
     },
     encodeData(data: Bytes, endStream: boolean) {
-      if (endStream) requestEnded = true;
+      if (endStream) mayAnswer = true;
       side.onData(data, endStream);
     },
     encodeTrailers(trailers: HeaderMap) {
-      requestEnded = true;
+      mayAnswer = true;
       side.onTrailers(trailers);
     },
     reset() {
@@ -233,7 +233,7 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
     // What a module said about a trap goes on with a backtrace: that is in the log.
     throw new Error([crash?.message ?? (error as Error).message, ...said.map((text) => text.split("\n", 1)[0]!)].join("; "));
   }
-  let connection = engine.connect("HTTP/1.1" as Protocol);
+  let connection = engine.connect("HTTP/1.1");
 
   const fetch = async (path: string, init: FetchInit = {}): Promise<Response> => {
     if (crash) throw crash;
@@ -243,7 +243,7 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
     const encoder = clientEncoder(decoder, headers.get(":method") === "HEAD");
     records.begun++;
     // As a client does whose connection was closed behind an answer.
-    if (connection.closing) connection = engine.connect("HTTP/1.1" as Protocol);
+    if (connection.closing) connection = engine.connect("HTTP/1.1");
     const request = connection.newStream(encoder);
     const abort = () => request.onReset("ConnectionTermination");
     init.signal?.addEventListener("abort", () => {

@@ -3,7 +3,7 @@ import type { Bytes } from "./bytes.js";
 import type { HeaderMap } from "./headermap.js";
 import type { RootContext } from "./root-context.js";
 import type { LocalReply } from "./stream-callbacks.js";
-import type { StreamInfo } from "./stream-info.js";
+import type { FilterStateObject, StreamInfo } from "./stream-info.js";
 import type { Vm } from "./vm.js";
 
 /** Numbers of the maps, as on the wire. */
@@ -39,6 +39,8 @@ export abstract class Context {
   abstract readonly logPrefix: string;
   /** The root context it belongs to; a root is its own. */
   abstract readonly root: RootContext;
+  /** What `declare_property` said of properties. envoy 1.40: it counts where it is said, and `set_property` looks at the root context's only. */
+  declared: Map<string, { readOnly: boolean; type: NonNullable<FilterStateObject["type"]> }> | undefined;
   /** What `CallData` shows: the last constant buffer that was read (envoy 1.40). */
   private scratch: Uint8Array | "none" = "none";
 

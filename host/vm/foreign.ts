@@ -35,7 +35,6 @@ function isAddress(value: string): boolean {
 
 const HASHES = new Set(["sha1", "sha224", "sha256", "sha384", "sha512"]);
 
-const ofStreams = new WeakMap<object, Map<string, unknown>>();
 const TYPES = ["bytes", "string", "flatbuffers", "protobuf"] as const;
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1");
@@ -74,11 +73,9 @@ const FUNCTIONS: Record<string, Foreign> = {
     if (!fields) return BadArgument;
     const name = latin1(fields.findLast((field) => field.number === 1)?.bytes ?? NOTHING);
     const number = (field: number) => Number(fields.findLast((f) => f.number === field)?.value ?? 0n);
-    // envoy 1.40: a declaration counts where it is made; properties of streams look for those of the root context.
-    const declared = context.root === context ? context.root.declared : (ofStreams.get(context) ?? new Map());
-    if (context.root !== context) ofStreams.set(context, declared);
-    if (declared.has(name)) return BadArgument;
-    declared.set(name, { readOnly: number(2) !== 0, type: TYPES[number(3)] ?? "bytes" });
+    context.declared ??= new Map();
+    if (context.declared.has(name)) return BadArgument;
+    context.declared.set(name, { readOnly: number(2) !== 0, type: TYPES[number(3)] ?? "bytes" });
     return NOTHING;
   },
 

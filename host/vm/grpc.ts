@@ -1,6 +1,7 @@
 // gRPC calls and streams of a root context, as Envoy's gRPC client makes them. Source: facts/envoy-verified.md 8 (envoy 1.40).
 import { Bytes } from "./bytes.js";
 import type { AsyncStream } from "./environment.js";
+import { grpcStatusOf } from "./grpc-status.js";
 import { HeaderMap } from "./headermap.js";
 import { readFields } from "./protobuf.js";
 import type { RootContext } from "./root-context.js";
@@ -8,9 +9,6 @@ import type { RootContext } from "./root-context.js";
 const UNKNOWN = 2;
 const INTERNAL = 13;
 const UNAVAILABLE = 14;
-
-/** HTTP status to gRPC status where a response has none of its own. */
-const FROM_HTTP: Record<number, number> = { 400: INTERNAL, 401: 16, 403: 7, 404: 12, 429: UNAVAILABLE, 502: UNAVAILABLE, 503: UNAVAILABLE, 504: UNAVAILABLE };
 
 interface Listener {
   onInitialMetadata(metadata: HeaderMap): void;
@@ -140,7 +138,7 @@ class Exchange {
     this.listener.onInitialMetadata(endStream || status !== 200 ? new HeaderMap("response") : headers);
     if (status !== 200) {
       if (endStream && headers.has("grpc-status")) this.onTrailers(headers);
-      else this.fail(FROM_HTTP[status] ?? UNKNOWN, "");
+      else this.fail(grpcStatusOf(status), "");
       return;
     }
     if (endStream) this.onTrailers(headers);

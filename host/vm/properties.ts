@@ -1,5 +1,7 @@
 // `proxy_get_property` and `proxy_set_property`: the attributes of a stream. Which of them are there when: facts/envoy-verified.md 7 (envoy 1.40).
+
 import type { Context } from "./context.js";
+import { grpcStatusOf } from "./grpc-status.js";
 import type { HeaderMap } from "./headermap.js";
 import type { FilterStateObject, Json, StreamInfo } from "./stream-info.js";
 import { encodeMetadata } from "./struct.js";
@@ -64,9 +66,15 @@ const header = (name: string) => (context: Context) => context.readableMap(0)?.j
 const duration = (from: bigint | undefined, to: bigint | undefined): Value | undefined =>
   from === undefined || to === undefined ? undefined : { duration: to - from };
 
+/** envoy 1.40: empty where a guest took it away. */
+function targetOf(context: Context): string | undefined {
+  const map = context.readableMap(0);
+  return map && (map.get(":path") ?? "");
+}
+
 const REQUEST: Attributes = {
   path: header(":path"),
-  url_path: (context) => context.readableMap(0) && (context.readableMap(0)!.get(":path") ?? "").split("?", 1)[0],
+  url_path: (context) => targetOf(context)?.split("?", 1)[0],
   host: header(":authority"),
   scheme: header(":scheme"),
   method: header(":method"),
@@ -74,9 +82,8 @@ const REQUEST: Attributes = {
   useragent: header("user-agent"),
   id: header("x-request-id"),
   query(context) {
-    const map = context.readableMap(0);
-    if (!map) return undefined;
-    const path = map.get(":path") ?? "";
+    const path = targetOf(context);
+    if (path === undefined) return undefined;
     const at = path.indexOf("?");
     return at < 0 ? "" : path.slice(at + 1).split("#", 1)[0];
   },
@@ -101,9 +108,7 @@ const RESPONSE: Attributes = {
       (context.readableMap(3) ?? info.responseTrailers)?.get("grpc-status") ?? (context.readableMap(2) ?? info.responseHeaders)?.get("grpc-status");
     if (status !== undefined) return int(Number(status));
     // envoy 1.40: mapped from the HTTP status where there is none, for responses that are no gRPC too.
-    return info.responseCode === undefined
-      ? undefined
-      : int(({ 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 } as Record<number, number>)[info.responseCode] ?? 2);
+    return info.responseCode === undefined ? undefined : int(grpcStatusOf(info.responseCode));
   },
   headers: (context) => lookAt(context.readableMap(2)),
   headers_bytes: (context) => int(context.readableMap(2)?.byteSize ?? 0),
@@ -233,7 +238,7 @@ export function setProperty(context: Context, key: string, value: string): numbe
   const name = `wasm.${key}`;
   const present = info.filterState.get(name);
   if (present?.readOnly) return BadArgument;
-  const declared = context.root.declared.get(key);
+  const declared = context.root.declared?.get(key);
   info.filterState.set(name, { value, fromWasm: true, readOnly: declared?.readOnly ?? false, ...(declared ? { type: declared.type } : {}) });
   return Ok;
 }

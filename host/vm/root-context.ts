@@ -30,8 +30,6 @@ export class RootContext extends Context {
   configurationReadable = false;
   readonly grpc: GrpcCalls;
   expressions: Expressions | undefined;
-  /** Properties that `declare_property` gave a type. */
-  readonly declared = new Map<string, { readOnly: boolean; type: "bytes" | "string" | "flatbuffers" | "protobuf" }>();
   /** Streams that live on it. */
   streams = 0;
   private readonly calls = new Map<number, { cancel(): void }>();

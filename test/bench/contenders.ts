@@ -1,9 +1,7 @@
-// The contenders of each workload: Envoy's http_filters entries, and the modules behind them.
-import { readFileSync } from "node:fs";
 import path from "node:path";
-import wabtModule from "wabt";
 import { build } from "../../host/compiler/index.js";
 import { filterEntry } from "../../host/envoy/bootstrap.js";
+import { assemble } from "../harness/build.js";
 import { LUA, lua, NATIVE } from "./others.js";
 import { temporary } from "./workspace.js";
 
@@ -92,13 +90,7 @@ function ours(file: string, budget?: number): Made {
 }
 
 async function handWritten(file: string, idle = false): Promise<Made> {
-  const wabt = await wabtModule();
-  const module = wabt.parseWat(`${file}.wat`, readFileSync(path.join(import.meta.dirname, "raw", `${file}.wat`), "utf8"));
-  try {
-    return fromModule(`raw-${file}`, module.toBinary({}).buffer, idle);
-  } finally {
-    module.destroy();
-  }
+  return fromModule(`raw-${file}`, await assemble(path.join(import.meta.dirname, "raw", `${file}.wat`)), idle);
 }
 
 function fromModule(name: string, bytes: Uint8Array, idle: boolean): Made {

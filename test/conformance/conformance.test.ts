@@ -8,27 +8,14 @@ import { envoyEngine } from "./envoy.js";
 import { nodeEngine } from "./node.js";
 import type { Trace } from "./scenario.js";
 import { readTraces } from "./traces.js";
-import { type Verdict, verdictOf } from "./verdict.js";
+import { replayAll, type Verdict } from "./verdict.js";
 
 const traces = readTraces();
 
-/** Replays all, so many at a time; what differs then has two more chances, alone: a busy machine moves what depends on milliseconds. */
-async function replay(list: Trace[], engine: Engine, lanes: number): Promise<Map<string, Verdict>> {
-  const verdicts = new Map<string, Verdict>();
-  const queue = [...list];
-  const lane = async () => {
-    for (let trace = queue.shift(); trace; trace = queue.shift()) verdicts.set(trace.scenario.id, await verdictOf(trace, engine));
-  };
-  await Promise.all(Array.from({ length: lanes }, lane));
-  for (let attempt = 0; attempt < 2; attempt++)
-    for (const trace of list) if (verdicts.get(trace.scenario.id)!.kind === "different") verdicts.set(trace.scenario.id, await verdictOf(trace, engine));
-  return verdicts;
-}
-
-function theSame(list: Trace[], engine: Engine, lanes: number): void {
+function theSame(list: Trace[], engine: Engine, jobs: number): void {
   let verdicts: Map<string, Verdict>;
   beforeAll(async () => {
-    verdicts = await replay(list, engine, lanes);
+    verdicts = await replayAll(list, engine, { jobs, chances: 2 });
   }, 600_000);
   test.each(list.map(({ scenario }) => scenario.id))("%s", (id) => {
     const { kind, found } = verdicts.get(id)!;

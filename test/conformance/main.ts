@@ -9,7 +9,7 @@ import { buildProbes } from "./probes.js";
 import { runScenario } from "./replay.js";
 import { conformanceTable, knownDifferences } from "./table.js";
 import { readTraces } from "./traces.js";
-import { type Verdict, verdictOf } from "./verdict.js";
+import { replayAll, type Verdict } from "./verdict.js";
 
 const HELP = `Usage: npm run conformance -- [options] [id-prefix …]
 
@@ -58,20 +58,10 @@ async function main(): Promise<number> {
     const jobs = Number(values.jobs ?? (engine.name === "node" ? 12 : 4));
     if (!(jobs > 0)) throw new Error(`--jobs ${values.jobs}: must be a number`);
     const begin = performance.now();
-    const queue = [...traces];
-    const verdicts: Verdict[] = [];
-    const work = async () => {
-      for (let trace = queue.shift(); trace; trace = queue.shift()) {
-        verdicts.push(await verdictOf(trace, engine));
-        if (process.stderr.isTTY) process.stderr.write(`\r${engine.name}: ${verdicts.length} of ${traces.length} `);
-      }
+    const onVerdict = (done: number) => {
+      if (process.stderr.isTTY) process.stderr.write(`\r${engine.name}: ${done} of ${traces.length} `);
     };
-    await Promise.all(Array.from({ length: jobs }, work));
-    // A busy machine moves what depends on milliseconds: what differs is tried again alone.
-    for (const [i, verdict] of verdicts.entries()) {
-      if (verdict.kind !== "different") continue;
-      verdicts[i] = await verdictOf(traces.find(({ scenario }) => scenario.id === verdict.id)!, engine);
-    }
+    const verdicts = [...(await replayAll(traces, engine, { jobs, chances: 1, onVerdict })).values()];
     if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
     verdicts.sort((a, b) => (a.id < b.id ? -1 : 1));
     all[engine.name] = verdicts;

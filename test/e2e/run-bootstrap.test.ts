@@ -1,37 +1,16 @@
 // `envoyscript run --bootstrap FILE`: a whole Envoy configuration, served by the Node engine as a real Envoy would.
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import path from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import wabt from "wabt";
-import { findEnvoy } from "../../host/envoy/find.js";
+import { describe, expect, test } from "vitest";
 import { PROBES } from "../conformance/probes.js";
-import { echo, startServer, type TestServer } from "../harness/envoy.js";
-import { buildCli, CLI, isAlive, Place, type Running } from "./command.js";
+import { assemble } from "../harness/build.js";
+import { CLI, isAlive, type Running } from "./command.js";
+import { runPlace } from "./run-place.js";
 
-let place: Place;
-let upstream: TestServer;
-let started: Running[] = [];
-
-beforeAll(async () => {
-  buildCli();
-  place = new Place((await findEnvoy()).path);
-  upstream = await startServer(echo);
-});
-afterEach(async () => {
-  for (const one of started) one.kill("SIGINT");
-  await Promise.all(started.map((one) => one.ended));
-  started = [];
-  expect(place.left(), "temporary files").toEqual([]);
-});
-afterAll(async () => {
-  await upstream.close();
-  place.close();
-});
+const here = runPlace();
 
 function run(...args: string[]): Running {
-  const running = place.start([process.execPath, CLI, "run", ...args]);
-  started.push(running);
-  return running;
+  return here.start([process.execPath, CLI, "run", ...args]);
 }
 
 interface Parts {
@@ -43,7 +22,7 @@ interface Parts {
 
 /** A bootstrap in YAML, as somebody would write it; its path. */
 function bootstrap({ module = path.join(PROBES, "recorder.wasm"), script = "on_request_headers: say hello", before = "", more = "" }: Parts = {}): string {
-  const file = place.file("envoy.yaml");
+  const file = here.place.file("envoy.yaml");
   writeFileSync(
     file,
     `admin:
@@ -83,7 +62,7 @@ static_resources:
     connect_timeout: 1s${more}
     load_assignment:
       cluster_name: up
-      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ${new URL(upstream.url).port}}}}}]}]
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ${new URL(here.upstream.url).port}}}}}]}]
 `,
   );
   return file;
@@ -179,9 +158,8 @@ describe("the Node engine", () => {
   });
 
   test("a guest in an endless loop does not keep it from ending", async () => {
-    const module = place.file("loop.wasm");
-    const text = readFileSync(path.resolve(import.meta.dirname, "../engines/modules/loop.wat"), "utf8");
-    writeFileSync(module, (await wabt()).parseWat("loop.wat", text).toBinary({}).buffer);
+    const module = here.place.file("loop.wasm");
+    writeFileSync(module, await assemble(path.resolve(import.meta.dirname, "../engines/modules/loop.wat")));
     const running = run("--engine", "node", "--bootstrap", bootstrap({ module, script: "" }));
     const { url } = await serving(running);
     const answer = fetch(url).then(
@@ -202,8 +180,8 @@ test.each([
   ["files and a bootstrap", ["a.ts", "--bootstrap", "list.yaml"], 2, /--bootstrap names the modules itself/],
   ["an engine that is none", ["--engine", "nginx", "--bootstrap", "list.yaml"], 2, /nginx/],
 ])("%s: one line", async (_what, args, expected, says) => {
-  writeFileSync(place.file("list.yaml"), "- 1\n");
-  writeFileSync(place.file("broken.yaml"), "a: [1\nb: }\n");
+  writeFileSync(here.place.file("list.yaml"), "- 1\n");
+  writeFileSync(here.place.file("broken.yaml"), "a: [1\nb: }\n");
   const { code, stderr } = await run(...args).ended;
   expect(code).toBe(expected);
   expect(stderr.trim()).toMatch(says);

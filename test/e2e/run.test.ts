@@ -1,12 +1,12 @@
 // `envoyscript run`: a filter behind a real Envoy, from the first line of output to the last process.
 import { writeFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server } from "node:net";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { findEnvoy } from "../../host/envoy/find.js";
+import { beforeAll, describe, expect, test } from "vitest";
 import { buildModule } from "../harness/build.js";
 import { send } from "../harness/client.js";
-import { echo, startServer, type TestServer } from "../harness/envoy.js";
-import { buildCli, CLI, commandOf, descendants, isAlive, Place, type Running } from "./command.js";
+import { startServer } from "../harness/envoy.js";
+import { CLI, commandOf, descendants, isAlive, type Running } from "./command.js";
+import { runPlace } from "./run-place.js";
 
 const SOURCE = `
 import { Filter, Stream, filter, log } from "envoyscript-sdk";
@@ -26,32 +26,15 @@ export class Other extends Filter<Config> {
   handle(stream: Stream): void { stream.reply(418, this.config.word + "\\n"); }
 }`;
 
-let place: Place;
+const here = runPlace();
 let wasm: string;
-let upstream: TestServer;
-let started: Running[] = [];
 
 beforeAll(async () => {
-  buildCli();
-  place = new Place((await findEnvoy()).path);
   wasm = buildModule(SOURCE);
-  upstream = await startServer(echo);
-});
-afterEach(async () => {
-  for (const one of started) one.kill("SIGINT");
-  await Promise.all(started.map((one) => one.ended));
-  started = [];
-  expect(place.left(), "temporary files").toEqual([]);
-});
-afterAll(async () => {
-  await upstream.close();
-  place.close();
 });
 
 function run(...args: string[]): Running {
-  const running = place.start([process.execPath, CLI, "run", "--upstream", upstream.url, ...args]);
-  started.push(running);
-  return running;
+  return here.start([process.execPath, CLI, "run", "--upstream", here.upstream.url, ...args]);
 }
 
 /** Until it serves: its URL and the process of its Envoy. */
@@ -72,7 +55,7 @@ function takePort(): Promise<{ server: Server; port: number }> {
 
 describe("run", () => {
   test("serves TypeScript through Envoy with readable logs and an access log", async () => {
-    writeFileSync(place.file("talker.ts"), SOURCE);
+    writeFileSync(here.place.file("talker.ts"), SOURCE);
     const running = run("talker.ts", "--filter", "talker", "--config", '{"word":"hi"}', "--port", "0");
     const { url } = await serving(running);
     const answer = await send(`${url}/warn`);
@@ -99,7 +82,7 @@ describe("run", () => {
     running.kill(signal);
     expect(await running.ended).toMatchObject({ code: 0, signal: null, stderr: "" });
     expect(isAlive(envoy)).toBe(false);
-    expect(place.left()).toEqual([]);
+    expect(here.place.left()).toEqual([]);
   });
 
   test("a reader that goes away ends it cleanly", async () => {
@@ -154,7 +137,7 @@ describe("what goes wrong is one line with Envoy's own reason, and code 1", () =
     expect(stderr.trimEnd().split("\n")).toHaveLength(1);
     expect(stdout.replace(/^(serving|admin|info|error|500) .*\n/gm, "")).toBe("");
     expect(descendants(running.pid)).toEqual([]);
-    expect(place.left()).toEqual([]);
+    expect(here.place.left()).toEqual([]);
     return stderr.trimEnd();
   }
 
@@ -183,7 +166,7 @@ describe("what goes wrong is one line with Envoy's own reason, and code 1", () =
 
   test("Envoy refuses the module", async () => {
     // A module without an ABI marker.
-    writeFileSync(place.file("empty.wasm"), Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+    writeFileSync(here.place.file("empty.wasm"), Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
     expect(await failure(run("empty.wasm", "--port", "0"))).toMatch(/^envoyscript: Envoy did not start: .*(Wasm|plugin|ABI)/i);
   });
 
@@ -198,10 +181,9 @@ describe("what goes wrong is one line with Envoy's own reason, and code 1", () =
   });
 
   test("there is no Envoy where ENVOY_BIN points", async () => {
-    const running = place.start([process.execPath, CLI, "run", wasm, "--filter", "talker", "--upstream", upstream.url], {
+    const running = here.start([process.execPath, CLI, "run", wasm, "--filter", "talker", "--upstream", here.upstream.url], {
       env: { ENVOY_BIN: "/nowhere/envoy" },
     });
-    started.push(running);
     expect(await failure(running)).toBe("envoyscript: ENVOY_BIN is /nowhere/envoy, which is no executable file");
   });
 });

@@ -1,9 +1,8 @@
 // mount(): the same tests on the Node engine and on a real Envoy.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import wabt from "wabt";
 import {
   grpcMessages,
   grpcResponse,
@@ -18,7 +17,7 @@ import {
   withTrailers,
 } from "../../host/testing/index.js";
 import { PROBES } from "../conformance/probes.js";
-import { buildModule } from "../harness/build.js";
+import { assemble, buildModule } from "../harness/build.js";
 
 const example = (name: string) => path.resolve(import.meta.dirname, `../../guest/examples/${name}.ts`);
 const recorder = path.join(PROBES, "recorder.wasm");
@@ -325,8 +324,7 @@ async function withWat(name: string, work: (file: string) => Promise<void>): Pro
   const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-wat-"));
   try {
     const file = path.join(directory, `${name}.wasm`);
-    const text = readFileSync(path.join(import.meta.dirname, "modules", `${name}.wat`), "utf8");
-    writeFileSync(file, (await wabt()).parseWat(name, text).toBinary({}).buffer);
+    writeFileSync(file, await assemble(path.join(import.meta.dirname, "modules", `${name}.wat`)));
     await work(file);
   } finally {
     rmSync(directory, { recursive: true, force: true });

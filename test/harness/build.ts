@@ -31,6 +31,17 @@ function hash(...texts: string[]): string {
   return sum.digest("hex");
 }
 
+/** Assembles a file of WebAssembly text. */
+export async function assemble(file: string): Promise<Uint8Array> {
+  const { default: wabt } = await import("wabt");
+  const module = (await wabt()).parseWat(path.basename(file), readFileSync(file, "utf8"));
+  try {
+    return module.toBinary({}).buffer;
+  } finally {
+    module.destroy();
+  }
+}
+
 /** Builds filter source text (or a path ending in .ts) and returns the path of the .wasm. */
 export function buildModule(source: string, options: BuildOptions = {}): string {
   const text = source.endsWith(".ts") ? readFileSync(path.resolve(ROOT, source), "utf8") : source;
