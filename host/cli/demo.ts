@@ -60,6 +60,7 @@ async function demonstrate(
         if (line.logger === "wasm") guestLog.push(guestText(line.text) ?? line.text);
         if (watching) showLog(line);
       },
+      signal: interrupted.signal,
     },
     (line) => console.log(line),
   );

@@ -15,12 +15,15 @@ export interface ServingOptions {
   onLog?(line: LogLine & { thread?: "main" | "worker" }): void;
   /** Lines of the access log. */
   onOutput?(line: string): void;
+  /** Ends it, also while it starts. */
+  signal: AbortSignal;
 }
 
 export interface Serving {
-  url: string;
+  /** Of the first listener. */
+  url: string | undefined;
   adminUrl: string | undefined;
-  exited: Promise<{ reason: string }>;
+  exited: Promise<{ code: number | null; reason: string }>;
   stop(): Promise<void>;
 }
 
@@ -35,6 +38,7 @@ export async function serve(engine: EngineName, options: ServingOptions, progres
   return launchNodeEngine({
     bootstrap: options.bootstrap,
     file: options.file ?? "bootstrap",
+    signal: options.signal,
     wasmLogLevel: LEVELS.indexOf(level as (typeof LEVELS)[number]),
     onLog: (line) => options.onLog?.(line),
     onOutput: (text) => {

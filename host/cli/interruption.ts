@@ -5,18 +5,20 @@ export interface Interruption {
   promise: Promise<"interrupted">;
   /** Whether it came already: Ctrl-C in a terminal reaches Envoy too, and its end may be seen first. */
   came(): boolean;
+  /** The same for what takes a signal. */
+  signal: AbortSignal;
 }
 
 /** From now on signals no longer kill the process: whoever calls this ends by itself when the promise resolves. */
 export function interruption(): Interruption {
-  let came = false;
+  const controller = new AbortController();
   const promise = new Promise<"interrupted">((resolve) => {
     const end = () => {
-      came = true;
+      controller.abort();
       resolve("interrupted");
     };
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, end);
     for (const stream of [process.stdout, process.stderr]) stream.on("error", end);
   });
-  return { promise, came: () => came };
+  return { promise, came: () => controller.signal.aborted, signal: controller.signal };
 }

@@ -38,16 +38,17 @@ export async function runBootstrap(file: string, engine: EngineName, logLevel: s
         wasmLogLevel: logLevel ?? "info",
         onLog: ({ thread, logger, level, text }) => console.error(envoyLogLine({ thread: thread ?? "main", logger, level: level as "info", text })),
         onOutput: (line) => console.log(line),
+        signal: interrupted.signal,
       },
       (line) => console.error(line),
     );
     try {
       if (engine === "node") console.error(paint("yellow", NODE_BANNER, color.err));
       console.error(
-        `${paint("green", "serving", color.err)}  ${serving.url}${serving.adminUrl ? `   admin ${serving.adminUrl}` : ""}   ${paint("dim", "Ctrl-C ends", color.err)}`,
+        `${paint("green", "serving", color.err)}  ${serving.url ?? "no listener"}${serving.adminUrl ? `   admin ${serving.adminUrl}` : ""}   ${paint("dim", "Ctrl-C ends", color.err)}`,
       );
       const end = await Promise.race([interrupted.promise, serving.exited]);
-      if (end !== "interrupted" && !interrupted.came()) throw new Failure(end.reason);
+      if (end !== "interrupted" && !interrupted.came() && end.code !== 0) throw new Failure(end.reason);
     } finally {
       await serving.stop();
     }

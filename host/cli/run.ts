@@ -24,10 +24,15 @@ export interface RunFlags extends Pick<BuildFlags, "memory" | "budget"> {
   logLevel?: string;
 }
 
+/** What the bootstrap says itself. */
+const WITHOUT_BOOTSTRAP = ["config", "filter", "upstream", "cluster", "port", "adminPort", "memory", "budget"] as const;
+
 export async function runRun(files: string[], flags: RunFlags): Promise<void> {
   const engine = flags.engine ?? "envoy";
   if (flags.bootstrap !== undefined) {
     if (files.length > 0) throw usage("--bootstrap names the modules itself: give either files or --bootstrap");
+    const other = WITHOUT_BOOTSTRAP.find((name) => flags[name] !== undefined);
+    if (other) throw usage(`--bootstrap is a whole configuration: --${other.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} has to stand in it`);
     const { runBootstrap } = await import("./run-bootstrap.js");
     return runBootstrap(flags.bootstrap, engine, flags.logLevel);
   }
@@ -69,6 +74,7 @@ export async function runRun(files: string[], flags: RunFlags): Promise<void> {
       }),
       onLog: (line: LogLine) => (early ? void early.push(line) : showLog(line)),
       onOutput: showAccess,
+      signal: interrupted.signal,
     };
     const envoy = await serve(engine, settings, (line) => console.error(line));
     try {

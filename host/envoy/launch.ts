@@ -18,6 +18,8 @@ export interface LaunchOptions {
   onLog?(line: LogLine): void;
   /** Lines that are no log lines: the access log. */
   onOutput?(line: string): void;
+  /** Ends it, also while it starts. */
+  signal?: AbortSignal;
 }
 
 export interface RunningEnvoy {
@@ -82,6 +84,9 @@ export async function launchEnvoy(options: LaunchOptions): Promise<RunningEnvoy>
     cleanUp();
   });
 
+  const abort = () => child.kill("SIGTERM");
+  if (options.signal?.aborted) abort();
+  else options.signal?.addEventListener("abort", abort, { once: true });
   const timer = timeout(START_TIMEOUT);
   try {
     const outcome = await Promise.race([started.then(() => "up" as const), exited, timer.promise]);

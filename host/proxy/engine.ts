@@ -6,7 +6,7 @@ import path from "node:path";
 import type { Environment, Level, Thread } from "../vm/environment.js";
 import { MetricStore } from "../vm/metrics.js";
 import type { PluginConfig } from "../vm/plugin.js";
-import { type Plugin, PluginRefused, Plugins } from "../vm/plugins.js";
+import { type Plugin, Plugins } from "../vm/plugins.js";
 import type { RootContext } from "../vm/root-context.js";
 import { SharedData, SharedQueues } from "../vm/shared.js";
 import type { Clock, StreamInfo } from "../vm/stream-info.js";
@@ -222,7 +222,6 @@ class Running implements Engine {
   private refuse(error: unknown): void {
     const reason = error instanceof ConfigError ? (error.envoyReason ?? error.message) : error instanceof Error ? error.message : String(error);
     this.log("main", "main", "critical", `error \`${reason}\` initializing config '${this.options.file ?? "bootstrap"}'\n${reason}`);
-    if (!(error instanceof ConfigError) && !(error instanceof PluginRefused) && !isSystem(error)) throw error;
     this.stop(1);
   }
 
@@ -373,8 +372,9 @@ class Running implements Engine {
         if (!first) this.plugins.startWorkers(plugin);
         if (old) for (const thread of [this.main, ...this.workers]) this.plugins.retire(old, thread);
       } catch (error) {
-        if (!(error instanceof PluginRefused) && !(error instanceof ConfigError)) throw error;
-        this.log("main", "config", "warning", `Filesystem config update rejected: ${error.message}`);
+        if (this.over) return;
+        const reason = error instanceof ConfigError ? (error.envoyReason ?? error.message) : error instanceof Error ? error.message : error;
+        this.log("main", "config", "warning", `Filesystem config update rejected: ${reason}`);
       }
     };
     read(true);
@@ -500,19 +500,11 @@ class Running implements Engine {
   }
 }
 
-function isSystem(error: unknown): boolean {
-  return error instanceof Error && "syscall" in error;
-}
-
 function listening(server: net.Server, host: string, port: number, name: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       const reason = error.code === "EADDRINUSE" ? "Address already in use" : error.message;
-      reject(
-        Object.assign(new Error(`${name === "admin" ? "" : `error adding listener '${host}:${port}': `}cannot bind '${host}:${port}': ${reason}`), {
-          syscall: "bind",
-        }),
-      );
+      reject(new Error(`${name === "admin" ? "" : `error adding listener '${host}:${port}': `}cannot bind '${host}:${port}': ${reason}`));
     });
     server.listen(port, host, () => resolve());
   });

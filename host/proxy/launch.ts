@@ -31,12 +31,14 @@ export interface NodeEngineOptions {
   worker?: string;
   /** A thread that has not moved for so long is in an endless loop. Default 10,000. */
   stuckMs?: number;
+  /** Ends it, also while it starts. */
+  signal?: AbortSignal;
 }
 
 export interface RunningNodeEngine {
   listeners: { name: string; host: string; port: number }[];
-  /** `http://host:port` of the first listener. */
-  url: string;
+  /** `http://host:port` of the first listener; undefined where there is none. */
+  url: string | undefined;
   adminUrl: string | undefined;
   /** Exit code, or the signal that a real Envoy would have died of, and why. */
   exited: Promise<{ code: number; reason: string }>;
@@ -45,6 +47,12 @@ export interface RunningNodeEngine {
 }
 
 const STOP_MS = 2000;
+
+/** In which a thread that does not move is found out. */
+const LOOKS = 20;
+
+/** So many times longer may it take to start: a large configuration is read in one go. */
+const START_FACTOR = 12;
 
 /** Resolves when it serves; rejects with the reason that Envoy would have had. */
 export async function launchNodeEngine(options: NodeEngineOptions): Promise<RunningNodeEngine> {
@@ -76,17 +84,16 @@ export async function launchNodeEngine(options: NodeEngineOptions): Promise<Runn
     onEnd({ code, reason: why });
   };
   let last = 0;
-  let lastMoved = performance.now();
+  // Looks are counted, not time: a process that is stopped and goes on later has not been stuck.
+  let still = 0;
   const watch = setInterval(() => {
     const now = Atomics.load(counter, 0);
-    if (now !== last) {
-      last = now;
-      lastMoved = performance.now();
-    } else if (performance.now() - lastMoved > stuckMs) {
-      void worker.terminate();
-      end(1, `a filter has been in an endless loop for ${stuckMs / 1000} s (a real Envoy's worker would hang in it)`);
-    }
-  }, stuckMs / 20);
+    still = now === last ? still + 1 : 0;
+    last = now;
+    if (still <= (now === 0 ? LOOKS * START_FACTOR : LOOKS)) return;
+    void worker.terminate();
+    end(1, `a filter has been in an endless loop for ${stuckMs / 1000} s (a real Envoy's worker would hang in it)`);
+  }, stuckMs / LOOKS);
   watch.unref();
   worker.on("message", (message: WorkerMessage) => {
     if (message.kind === "ready") onReady?.(message);
@@ -112,14 +119,19 @@ export async function launchNodeEngine(options: NodeEngineOptions): Promise<Runn
     await worker.terminate();
   };
 
-  const first = await Promise.race([ready, exited]);
+  const aborted = new Promise<{ code: 1; reason: string }>((resolve) => {
+    const abort = () => resolve({ code: 1, reason: "it was ended before it served" });
+    if (options.signal?.aborted) abort();
+    else options.signal?.addEventListener("abort", abort, { once: true });
+  });
+  const first = await Promise.race([ready, exited, aborted]);
   if ("code" in first) {
     await stop();
     throw new Error(first.reason);
   }
   const { listeners, admin } = first;
   const authority = ({ host, port }: { host: string; port: number }) => `${host.includes(":") ? `[${host}]` : host}:${port}`;
-  return { listeners, url: `http://${authority(listeners[0]!)}`, adminUrl: admin && `http://${authority(admin)}`, exited, stop };
+  return { listeners, url: listeners[0] && `http://${authority(listeners[0])}`, adminUrl: admin && `http://${authority(admin)}`, exited, stop };
 }
 
 /** Beside the bundle in an installed package. */

@@ -121,7 +121,17 @@ export function readRouteTable(fields: Fields, clusters: KnownClusters): RouteTa
     return { domains, routes };
   });
   const ignorePort = fields.bool("ignore_port_in_host_matching") ?? false;
-  fields.accept("name").done();
+  const name = fields.string("name") ?? "";
+  fields.done();
+  const seen = new Set<string>();
+  for (const domain of hosts.flatMap(({ domains }) => domains)) {
+    if (seen.has(domain)) {
+      const rule =
+        domain === "*" ? "Only a single wildcard domain is permitted" : `Only unique values for domains are permitted. Duplicate entry of domain ${domain}`;
+      throw new ConfigError(`${fields.path}.virtual_hosts: ${rule}`, `${rule} in route ${name}`);
+    }
+    seen.add(domain);
+  }
   return (headers, info) => {
     const authority = (headers.get(":authority") ?? "").toLowerCase();
     const host = findHost(hosts, ignorePort ? authority.replace(/:\d+$/, "") : authority);

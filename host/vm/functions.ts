@@ -1,4 +1,5 @@
 // The host functions of proxy-wasm, as Envoy answers them (facts/envoy-wasm.md A4, corrected by envoy-verified.md), and their binding to a module's imports.
+import { MAX_PAGES } from "../wasm/binary.js";
 import { allowedWhile, HOST_FUNCTIONS, WASI_MODULES } from "../wasm/proxy-wasm.js";
 import { Bytes } from "./bytes.js";
 import type { Context, GuestBuffer } from "./context.js";
@@ -409,14 +410,14 @@ export function bindImports(vm: Vm): { objects: WebAssembly.Imports; memory: Web
     environment: vm.config.environment,
     clock: vm.env.clock,
   });
-  for (const { module, name, kind, limits } of vm.module.imports) {
+  for (const { module, name, kind, limits, element } of vm.module.imports) {
     objects[module] ??= {};
     if (kind === "memory") {
-      memory = new WebAssembly.Memory({ initial: limits!.initial, ...(limits!.maximum === undefined ? {} : { maximum: limits!.maximum }) });
+      memory = new WebAssembly.Memory({ initial: limits!.initial, maximum: Math.min(limits!.maximum ?? MAX_PAGES, MAX_PAGES) });
       objects[module][name] = memory;
     } else if (kind === "table") {
       objects[module][name] = new WebAssembly.Table({
-        element: "anyfunc",
+        element: element ?? "anyfunc",
         initial: limits!.initial,
         ...(limits!.maximum === undefined ? {} : { maximum: limits!.maximum }),
       });
@@ -479,6 +480,7 @@ function guarded(
   call: (...args: never[]) => number | undefined,
 ): (...args: never[]) => number | undefined {
   return (...args) => {
+    vm.countCall();
     if (vm.phase !== undefined) {
       if (vm.phase === "instantiate") throw new StartSectionCall(name);
       if (!(vm.phase === "start" ? start : malloc)) throw new Error("restricted_callback");

@@ -2,8 +2,8 @@
 // call it back (resume, reply, close) waits until the callback is through.
 import type { Context } from "./context.js";
 import type { Environment, Level, Thread } from "./environment.js";
-import { bindImports } from "./functions.js";
-import type { LoadedModule } from "./load.js";
+import { bindImports, StartSectionCall } from "./functions.js";
+import { INSTANCE, type LoadedModule } from "./load.js";
 import { GuestMemory } from "./memory.js";
 import { Metrics } from "./metrics.js";
 import type { VmConfig } from "./plugin.js";
@@ -16,6 +16,14 @@ type Guest = (...args: number[]) => number;
 
 /** Loop turns and calls of one callback, before it counts as endless: about a second's worth. */
 const BUDGET = 0x1fffffff;
+
+/** Host calls after each of which it is seen how long they have taken together: a power of two, less one. */
+const CALLS_BETWEEN = 0x3fff;
+
+/** Processor time that the host calls of one callback may take, from the first such look on. */
+const CALLS_MICROSECONDS = 1_000_000;
+
+const ENDLESS_LOOP = "endless loop (a real Envoy would hang in it)";
 
 /** envoy 1.40: two failed gRPC starts in one callback make a worker drain its actions for ever. */
 const ENDLESS = 10_000;
@@ -40,6 +48,9 @@ export class Vm {
   readonly keptStreams: (() => number) | undefined;
   readonly roots = new Map<string, RootContext>();
   private budget: { value: number } | undefined;
+  /** Host calls of the present callback; below zero where there were too many. */
+  private calls = 0;
+  private busySince = 0;
   onFail: (() => void)[] = [];
   /** Plugins (and streams) that use it. */
   users = 0;
@@ -51,17 +62,35 @@ export class Vm {
     readonly env: Environment,
   ) {
     this.metrics = new Metrics(env.metrics);
-    const imports = bindImports(this);
-    this.phase = "instantiate";
-    const instance = new WebAssembly.Instance(module.module, imports.objects);
-    this.phase = undefined;
-    const exports = instance.exports as Record<string, unknown>;
-    this.memory = new GuestMemory(imports.memory ?? (module.memoryName ? (exports[module.memoryName] as WebAssembly.Memory) : undefined));
+    const { exports, memory } = this.instantiate();
+    this.memory = new GuestMemory(memory ?? (module.memoryName ? (exports[module.memoryName] as WebAssembly.Memory) : undefined));
     for (const name of module.callbacks) if (allows(config, name)) this.callbacks[name] = exports[name] as Guest;
     const kept = exports.envoyscript_streams;
     if (typeof kept === "function") this.keptStreams = () => kept() as number;
     this.malloc = exports[module.mallocName] as Guest;
-    this.budget = module.budgetName ? (exports[module.budgetName] as { value: number }) : undefined;
+  }
+
+  /** The exports; none where the module cannot be instantiated, or its start section traps: the VM has failed then. */
+  private instantiate(): { exports: Record<string, unknown>; memory?: WebAssembly.Memory | undefined } {
+    const { budgetName, startName } = this.module;
+    this.phase = "instantiate";
+    try {
+      const { objects, memory } = bindImports(this);
+      const exports = new WebAssembly.Instance(this.module.module, objects).exports as Record<string, unknown>;
+      this.budget = budgetName === undefined ? undefined : (exports[budgetName] as { value: number });
+      this.fill();
+      if (startName !== undefined) (exports[startName] as Guest)();
+      return { exports, memory };
+    } catch (error) {
+      if (error instanceof StartSectionCall) throw error;
+      // What Envoy prints of a trap is no line of its log.
+      const text = `${INSTANCE} (${this.looping ? ENDLESS_LOOP : describeTrap(error)})`;
+      this.log("error", text);
+      this.setFailed(text);
+      return { exports: {} };
+    } finally {
+      this.phase = undefined;
+    }
   }
 
   /** Instantiates and starts a module. The VM may have failed in that. */
@@ -74,6 +103,30 @@ export class Vm {
       vm.phase = undefined;
     }
     return vm;
+  }
+
+  /** Whether the guest was stopped because it did not come to an end by itself. */
+  private get looping(): boolean {
+    return this.calls < 0 || (this.budget !== undefined && this.budget.value < 0);
+  }
+
+  /** A call from outside begins: it may do this much. */
+  private fill(): void {
+    if (this.budget) this.budget.value = BUDGET;
+    this.calls = 0;
+  }
+
+  /** A host function is called. Throws when this one callback has kept the processor busy with such calls for too long: nothing in the module counts what they cost. */
+  countCall(): void {
+    if ((++this.calls & CALLS_BETWEEN) !== 0 && this.calls > 0) return;
+    const { user, system } = process.cpuUsage();
+    if (this.calls === CALLS_BETWEEN + 1) this.busySince = user + system;
+    else if (this.calls < 0 || user + system - this.busySince > CALLS_MICROSECONDS) {
+      this.calls = Number.MIN_SAFE_INTEGER;
+      // A module may catch what is thrown here, and go on; at its next turn it traps.
+      if (this.budget) this.budget.value = -1;
+      throw new Error("too many calls");
+    }
   }
 
   nextContextId(): number {
@@ -97,7 +150,7 @@ export class Vm {
     this.effective = 0;
     const trace = this.env.wasmLogLevel === 0;
     if (trace) this.log("trace", `[host->vm] ${name}(${args.join(", ")})`);
-    if (this.budget && current === undefined) this.budget.value = BUDGET;
+    if (current === undefined) this.fill();
     try {
       const result = args.length === 3 ? guest(args[0]!, args[1]!, args[2]!) : args.length === 2 ? guest(args[0]!, args[1]!) : guest(...args);
       if (trace) this.log("trace", `[host<-vm] ${name} return: ${result === undefined ? "void" : result >>> 0}`);
@@ -161,8 +214,7 @@ export class Vm {
   }
 
   fail(name: string, error: unknown): void {
-    const looping = this.budget !== undefined && this.budget.value < 0;
-    const reason = looping ? "endless loop (a real Envoy would hang in it)" : describeTrap(error);
+    const reason = this.looping ? ENDLESS_LOOP : describeTrap(error);
     if (!this.failed) this.log("error", `Function: ${name} failed: Uncaught ${reason}${backtrace(error, this.module)}`);
     this.setFailed(`Function: ${name} failed: Uncaught ${reason}`);
   }

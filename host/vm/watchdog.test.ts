@@ -12,13 +12,14 @@ import { guard } from "./watchdog.js";
 const directory = mkdtempSync(path.join(tmpdir(), "envoyscript-watchdog-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 const { parseWat } = await wabt();
-const assemble = (text: string): Uint8Array => parseWat("a.wat", text, { exceptions: true, tail_call: true }).toBinary({}).buffer;
+const assemble = (text: string): Uint8Array => parseWat("a.wat", text, { exceptions: true, tail_call: true, threads: true }).toBinary({}).buffer;
 
 type Exports = Record<string, (...args: number[]) => number>;
 
 function instantiate(bytes: Uint8Array): { exports: Exports; budget: { value: number } | undefined } {
-  const { bytes: guarded, budgetName } = guard(bytes);
+  const { bytes: guarded, budgetName, startName } = guard(bytes);
   const instance = new WebAssembly.Instance(new WebAssembly.Module(guarded as Uint8Array<ArrayBuffer>), {});
+  if (startName !== undefined) (instance.exports[startName] as () => void)();
   return { exports: instance.exports as never, budget: budgetName === undefined ? undefined : (instance.exports[budgetName] as never) };
 }
 
@@ -45,6 +46,17 @@ const PROGRAM = `(module
     (local.get $n))
   (func (export "seen") (result i32) (global.get $seen))
   (func (export "for ever") (loop $l (br $l)))
+  (memory 16 16 shared)
+  (func (export "fill") (loop $l (memory.fill (i32.const 0) (i32.const 7) (i32.const 100000)) (br $l)))
+  (func (export "copy") (loop $l (memory.copy (i32.const 0) (i32.const 9) (i32.const 100000)) (br $l)))
+  (func (export "tables") (loop $l (table.copy (i32.const 0) (i32.const 1) (i32.const 1)) (br $l)))
+  (func (export "wait") (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1))))
+  (func (export "waits") (loop $l (drop (memory.atomic.wait64 (i32.const 0) (i64.const 0) (i64.const 1000))) (br $l)))
+  (func (export "moved") (param i32) (result i32)
+    (memory.fill (i32.const 64) (i32.const 0) (i32.const 64))
+    (memory.fill (i32.const 64) (local.get 0) (i32.const 8))
+    (memory.copy (i32.const 70) (i32.const 64) (i32.const 8))
+    (i32.load (i32.const 75)))
   (func $down (export "recurse") (param i32) (result i32) (call $down (i32.add (local.get 0) (i32.const 1)))))`;
 
 describe("a guarded module", () => {
@@ -61,11 +73,12 @@ describe("a guarded module", () => {
         const bits = c | 0x10000;
         expect(exports.branch!(bits)).toBe(plain.branch!(bits));
         expect(exports.seen!()).toBe(plain.seen!());
+        expect(exports.moved!(c)).toBe(plain.moved!(c));
       }),
     );
   });
 
-  test.each(["for ever", "recurse"])("ends %s when its budget is used up", (name) => {
+  test.each(["for ever", "recurse", "fill", "copy", "tables", "waits", "wait"])("ends %s when its budget is used up", (name) => {
     budget!.value = 5000;
     expect(() => exports[name]!(0)).toThrow(WebAssembly.RuntimeError);
     budget!.value = 5000;
@@ -77,6 +90,19 @@ test.each([
   ["exceptions", `(module (tag $t (param i32)) (func (export "f") (result i32) (try (result i32) (do (throw $t (i32.const 7))) (catch $t))))`, 7],
   ["no globals and no exports before", `(module (func $f (result i32) (loop (result i32) (i32.const 3))) (func (export "f") (result i32) (call $f)))`, 3],
   ["globals of its own", `(module (global $a i32 (i32.const 4)) (func (export "f") (result i32) (loop (result i32) (global.get $a))))`, 4],
+  [
+    "a start section",
+    `(module (global $a (mut i32) (i32.const 4)) (func $s (global.set $a (i32.const 9))) (start $s) (func (export "f") (result i32) (global.get $a)))`,
+    9,
+  ],
+  [
+    "the names that are given",
+    `(module (func (export "envoyscript budget") (result i32) (i32.const 2)) (func $s) (start $s) (func (export "envoyscript start")) (func (export "f") (result i32) (i32.const 5)))`,
+    5,
+  ],
+  ["a memory with a ceiling of its own", `(module (memory 1 2) (func (export "f") (result i32) (memory.grow (i32.const 2))))`, -1],
+  ["a memory that Envoy's ceiling stops", `(module (memory 1) (func (export "f") (result i32) (memory.grow (i32.const 16384))))`, -1],
+  ["a memory up to Envoy's ceiling", `(module (memory 1) (func (export "f") (result i32) (memory.grow (i32.const 16383))))`, 1],
 ])("%s", (_what, text, result) => {
   const { exports, budget } = instantiate(assemble(text));
   budget!.value = 1000;
@@ -91,11 +117,14 @@ test.each([
   ...["auth.ts"].map((name) => path.join(EXAMPLES, name)),
 ])("a real module stays valid: %s", (file) => {
   const bytes = file.endsWith(".ts") ? build([file], { cwd: EXAMPLES }).wasm : readFileSync(file);
-  const { bytes: guarded, budgetName } = guard(bytes);
+  const { bytes: guarded, budgetName, startName } = guard(bytes);
   const before = new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
   const after = new WebAssembly.Module(guarded as Uint8Array<ArrayBuffer>);
   expect(WebAssembly.Module.imports(after)).toEqual(WebAssembly.Module.imports(before));
-  const added = budgetName === undefined ? [] : [{ name: budgetName, kind: "global" }];
+  const added = [
+    ...(budgetName === undefined ? [] : [{ name: budgetName, kind: "global" }]),
+    ...(startName === undefined ? [] : [{ name: startName, kind: "function" }]),
+  ];
   expect(WebAssembly.Module.exports(after)).toEqual([...WebAssembly.Module.exports(before), ...added]);
   // A module without code has nothing to count.
   if (budgetName === undefined) expect(WebAssembly.Module.exports(before).filter(({ kind }) => kind === "function")).toEqual([]);

@@ -1,32 +1,38 @@
 // Keeps an endless loop of a guest from holding its thread for ever. Nothing in Node can interrupt WebAssembly, so modules are given a budget when they are loaded: a
-// global of their own that every turn of a loop, and every function that calls others, counts down; below zero the guest traps. The host fills it up before each call.
-import { Reader, type Section, sections, signed, unsigned } from "../wasm/binary.js";
+// global of their own that every turn of a loop, every function that calls others, and work on whole ranges of memory count down; below zero the guest traps. The host
+// fills it up before each call. A start section becomes a function for the host to call, and memory gets the ceiling that it has in Envoy.
+import { MAX_PAGES, Reader, type Section, sections, signed, unsigned } from "../wasm/binary.js";
 import { skipImmediates } from "../wasm/instructions.js";
 
 export interface Guarded {
   bytes: Uint8Array;
   /** Name of the exported budget; undefined where the module stays as it is, because it has instructions that are not known here. */
   budgetName: string | undefined;
+  /** Name of the exported function that was the start section. */
+  startName: string | undefined;
   /** Where something that is at `offset` of the guarded bytes is in the original ones. */
   originalOffset(offset: number): number;
 }
 
-const NAME = "envoyscript budget";
+const BUDGET_NAME = "envoyscript budget";
+const START_NAME = "envoyscript start";
 
 const IMPORT = 2;
+const MEMORY = 5;
 const TAG = 13;
 const GLOBAL = 6;
 const EXPORT = 7;
+const START = 8;
 const CODE = 10;
 
 /** Sections stand in this order. */
-const ORDER = [1, 2, 3, 4, 5, TAG, GLOBAL, EXPORT, 8, 9, 12, CODE, 11];
+const ORDER = [1, 2, 3, 4, MEMORY, TAG, GLOBAL, EXPORT, START, 9, 12, CODE, 11];
 
 const CALLS = new Set([0x10, 0x11, 0x12, 0x13, 0x14, 0x15]);
 
 /** Throws for bytes that are no module; the caller finds out what is wrong with them. */
 export function guard(bytes: Uint8Array): Guarded {
-  const untouched: Guarded = { bytes, budgetName: undefined, originalOffset: (offset) => offset };
+  const untouched: Guarded = { bytes, budgetName: undefined, startName: undefined, originalOffset: (offset) => offset };
   try {
     return rewrite(bytes) ?? untouched;
   } catch {
@@ -38,21 +44,26 @@ export function guard(bytes: Uint8Array): Guarded {
 function rewrite(bytes: Uint8Array): Guarded | undefined {
   const list = sections(bytes);
   const find = (id: number) => list.find((section) => section.id === id);
-  const code = find(CODE);
-  if (!code) return undefined;
+  if (!find(CODE)) return undefined;
   const index = importedGlobals(bytes, find(IMPORT)) + countOf(bytes, find(GLOBAL));
+  const start = find(START);
+  const budgetName = unused(BUDGET_NAME, bytes);
+  const startName = start && unused(START_NAME, bytes);
   const out = new Output(bytes.length);
   out.bytes(bytes.subarray(0, 8));
   let hasGlobals = false;
   let hasExports = false;
   const addGlobals = (section: Section | undefined) => {
     hasGlobals = true;
-    // i32, mutable, begins full.
-    out.section(GLOBAL, appended(bytes, section, [0x7f, 0x01, 0x41, ...signed(0x7fffffff), 0x0b]));
+    // The budget, which begins full, and a place for each size that is looked at on its way: i32, i32 and i64, mutable.
+    const globals = [...[0x7f, 0x01, 0x41, ...signed(0x7fffffff), 0x0b], ...[0x7f, 0x01, 0x41, 0, 0x0b], ...[0x7e, 0x01, 0x42, 0, 0x0b]];
+    out.section(GLOBAL, appended(bytes, section, 3, globals));
   };
   const addExports = (section: Section | undefined) => {
     hasExports = true;
-    out.section(EXPORT, appended(bytes, section, [...unsigned(NAME.length), ...Buffer.from(NAME), 3, ...unsigned(index)]));
+    const exports = [...unsigned(budgetName.length), ...Buffer.from(budgetName), 3, ...unsigned(index)];
+    if (startName !== undefined) exports.push(...unsigned(startName.length), ...Buffer.from(startName), 0, ...bytes.subarray(start!.start, start!.end));
+    out.section(EXPORT, appended(bytes, section, start ? 2 : 1, exports));
   };
   for (const section of list) {
     const place = ORDER.indexOf(section.id);
@@ -60,13 +71,37 @@ function rewrite(bytes: Uint8Array): Guarded | undefined {
       if (!hasGlobals && section.id !== GLOBAL && place > ORDER.indexOf(GLOBAL)) addGlobals(undefined);
       if (!hasExports && section.id !== EXPORT && place > ORDER.indexOf(EXPORT)) addExports(undefined);
     }
-    if (section.id === GLOBAL) addGlobals(section);
+    if (section.id === MEMORY) out.section(MEMORY, cappedMemories(bytes, section));
+    else if (section.id === GLOBAL) addGlobals(section);
     else if (section.id === EXPORT) addExports(section);
     else if (section.id === CODE) writeCode(bytes, section, index, out);
-    else out.section(section.id, bytes.subarray(section.start, section.end));
+    else if (section.id !== START) out.section(section.id, bytes.subarray(section.start, section.end));
   }
   const guarded = out.finish();
-  return { bytes: guarded, budgetName: NAME, originalOffset: (offset) => out.original(offset) };
+  return { bytes: guarded, budgetName, startName, originalOffset: (offset) => out.original(offset) };
+}
+
+/** A name that the module has nowhere. */
+function unused(name: string, bytes: Uint8Array): string {
+  while (Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes(name)) name += "'";
+  return name;
+}
+
+/** The memories with Envoy's ceiling; what begins above it is left as it is. */
+function cappedMemories(bytes: Uint8Array, section: Section): Uint8Array {
+  const r = new Reader(bytes, section.start);
+  const count = r.u32();
+  const out = unsigned(count);
+  for (let n = count; n > 0; n--) {
+    const flags = r.u8();
+    // 64-bit addresses: the numbers are larger than what is read here.
+    if (flags & 4) throw new Error("memory64");
+    const initial = r.u32();
+    const maximum = flags & 1 ? r.u32() : Number.MAX_SAFE_INTEGER;
+    if (initial > MAX_PAGES) out.push(flags, ...unsigned(initial), ...(flags & 1 ? unsigned(maximum) : []));
+    else out.push(flags | 1, ...unsigned(initial), ...unsigned(Math.min(maximum, MAX_PAGES)));
+  }
+  return Uint8Array.from(out);
 }
 
 function importedGlobals(bytes: Uint8Array, section: Section | undefined): number {
@@ -96,68 +131,106 @@ function countOf(bytes: Uint8Array, section: Section | undefined): number {
   return section ? new Reader(bytes, section.start).u32() : 0;
 }
 
-/** A section's vector with one more item. */
-function appended(bytes: Uint8Array, section: Section | undefined, item: number[]): Uint8Array {
-  if (!section) return Uint8Array.from([1, ...item]);
+/** A section's vector with `more` items behind it. */
+function appended(bytes: Uint8Array, section: Section | undefined, more: number, items: number[]): Uint8Array {
+  if (!section) return Uint8Array.from([...unsigned(more), ...items]);
   const r = new Reader(bytes, section.start);
   const count = r.u32();
-  return Buffer.concat([Uint8Array.from(unsigned(count + 1)), bytes.subarray(r.at, section.end), Uint8Array.from(item)]);
+  return Buffer.concat([Uint8Array.from(unsigned(count + more)), bytes.subarray(r.at, section.end), Uint8Array.from(items)]);
 }
 
-/** Counts down, and traps below zero. */
-function countdown(global: number): Uint8Array {
-  const index = unsigned(global);
-  return Uint8Array.from([0x23, ...index, 0x41, 1, 0x6b, 0x24, ...index, 0x23, ...index, 0x41, 0, 0x48, 0x04, 0x40, 0x00, 0x0b]);
+/** What is written at a place in a function. */
+type Sequence = Uint8Array;
+
+const TRAP_BELOW_ZERO = [0x41, 0, 0x48, 0x04, 0x40, 0x00, 0x0b];
+
+interface Sequences {
+  /** One turn, one call. */
+  turn: Sequence;
+  /** A range of bytes or elements, whose count is on the stack: 32 cost as much as a turn. */
+  range: Sequence;
+  /** A wait for another thread, whose nanoseconds (i64) are on the stack. Nobody else has the memory: one without an end is endless. */
+  wait: Sequence;
+}
+
+function sequences(global: number): Sequences {
+  const budget = unsigned(global);
+  const count = unsigned(global + 1);
+  const time = unsigned(global + 2);
+  const check = [0x23, ...budget, ...TRAP_BELOW_ZERO];
+  const range = [0x24, ...count, 0x23, ...budget, 0x23, ...count, 0x41, 5, 0x76, 0x6b, 0x24, ...budget, ...check, 0x23, ...count];
+  // Below zero, or above 2^30 ns: all of the budget.
+  const cost = [0x41, ...signed(0x7fffffff), 0x23, ...time, 0x42, 1, 0x88, 0xa7, 0x23, ...time, 0x42, 30, 0x88, 0x42, 0, 0x52, 0x1b];
+  const wait = [0x24, ...time, 0x23, ...budget, ...cost, 0x6b, 0x24, ...budget, ...check, 0x23, ...time];
+  return {
+    turn: Uint8Array.from([0x23, ...budget, 0x41, 1, 0x6b, 0x24, ...budget, ...check]),
+    range: Uint8Array.from(range),
+    wait: Uint8Array.from(wait),
+  };
+}
+
+interface Place {
+  at: number;
+  sequence: Sequence;
 }
 
 function writeCode(bytes: Uint8Array, section: Section, global: number, out: Output): void {
-  const sequence = countdown(global);
+  const known = sequences(global);
   const r = new Reader(bytes, section.start);
-  const bodies: { start: number; end: number; places: number[] }[] = [];
+  const bodies: { start: number; end: number; places: Place[]; written: number }[] = [];
   let size = 0;
   const count = r.u32();
   for (let n = count; n > 0; n--) {
     const length = r.u32();
     const start = r.at;
     const end = start + length;
-    const places = placesIn(bytes, start, end);
-    bodies.push({ start, end, places });
-    const written = length + places.length * sequence.length;
+    const places = placesIn(bytes, start, end, known);
+    const written = places.reduce((sum, { sequence }) => sum + sequence.length, length);
+    bodies.push({ start, end, places, written });
     size += unsigned(written).length + written;
     r.at = end;
   }
   out.byte(CODE);
   out.bytes(Uint8Array.from(unsigned(unsigned(count).length + size)));
   out.bytes(Uint8Array.from(unsigned(count)));
-  for (const { start, end, places } of bodies) {
-    out.bytes(Uint8Array.from(unsigned(end - start + places.length * sequence.length)));
-    let at = start;
-    for (const place of places) {
-      out.copy(bytes, at, place);
+  for (const { start, end, places, written } of bodies) {
+    out.bytes(Uint8Array.from(unsigned(written)));
+    let from = start;
+    for (const { at, sequence } of places) {
+      out.copy(bytes, from, at);
       out.bytes(sequence);
-      at = place;
+      from = at;
     }
-    out.copy(bytes, at, end);
+    out.copy(bytes, from, end);
   }
 }
 
-/** Where to count in a function: behind each `loop`, and at its beginning where it calls. */
-function placesIn(bytes: Uint8Array, start: number, end: number): number[] {
+/** memory.init, memory.copy, memory.fill, table.init, table.copy, table.fill, behind 0xfc. */
+const RANGES = new Set([8, 10, 11, 12, 14, 17]);
+
+/** memory.atomic.wait32 and wait64, behind 0xfe. */
+const WAITS = new Set([1, 2]);
+
+/** Where to count in a function: behind each `loop`, at its beginning where it calls, before what works on a range. */
+function placesIn(bytes: Uint8Array, start: number, end: number, { turn, range, wait }: Sequences): Place[] {
   const r = new Reader(bytes, start);
   for (let groups = r.u32(); groups > 0; groups--) {
     r.leb();
     r.leb();
   }
   const first = r.at;
-  const places: number[] = [];
+  const places: Place[] = [];
   let calls = false;
   while (r.at < end) {
+    const { at } = r;
     const op = r.u8();
     if (CALLS.has(op)) calls = true;
+    else if (op === 0xfc && RANGES.has(bytes[r.at]!)) places.push({ at, sequence: range });
+    else if (op === 0xfe && WAITS.has(bytes[r.at]!)) places.push({ at, sequence: wait });
     skipImmediates(r, op);
-    if (op === 0x03) places.push(r.at);
+    if (op === 0x03) places.push({ at: r.at, sequence: turn });
   }
-  return calls ? [first, ...places] : places;
+  return calls ? [{ at: first, sequence: turn }, ...places] : places;
 }
 
 /** The new module as it grows, and where its copied parts come from. */

@@ -1,5 +1,11 @@
 // Reading the WebAssembly binary format: sections, imports and exports with their types, names.
 
+/** envoy 1.40: pages of 64 KiB that a memory may have (V8 runs with --wasm_max_mem_pages=16384). */
+export const MAX_PAGES = 16384;
+
+/** V8: elements that a table may have. */
+export const MAX_TABLE = 10_000_000;
+
 export interface Section {
   id: number;
   /** First byte of the contents. */
@@ -65,8 +71,11 @@ export interface Limits {
 }
 
 export interface Interface {
-  imports: { module: string; name: string; kind: string; signature?: Signature; limits?: Limits }[];
+  imports: { module: string; name: string; kind: string; signature?: Signature; limits?: Limits; element?: "anyfunc" | "externref" }[];
   exports: { name: string; kind: string; signature?: Signature }[];
+  /** Of the module's own. */
+  memories: Limits[];
+  tables: Limits[];
   hasStart: boolean;
 }
 
@@ -77,7 +86,7 @@ const KINDS = ["function", "table", "memory", "global", "tag"];
 export function readInterface(bytes: Uint8Array): Interface {
   const types: Signature[] = [];
   const functions: number[] = [];
-  const found: Interface = { imports: [], exports: [], hasStart: false };
+  const found: Interface = { imports: [], exports: [], memories: [], tables: [], hasStart: false };
   for (const section of sections(bytes)) {
     const r = new Reader(bytes, section.start);
     if (section.id === 1) {
@@ -98,8 +107,8 @@ export function readInterface(bytes: Uint8Array): Interface {
           continue;
         }
         if (kind === 1 || kind === 2) {
-          if (kind === 1) r.u8();
-          found.imports.push({ module, name, kind: KINDS[kind]!, limits: limits(r) });
+          const element = kind === 1 && r.u8() === 0x6f ? "externref" : "anyfunc";
+          found.imports.push({ module, name, kind: KINDS[kind]!, limits: limits(r), ...(kind === 1 ? { element } : {}) });
           continue;
         }
         found.imports.push({ module, name, kind: KINDS[kind] ?? "?" });
@@ -108,6 +117,11 @@ export function readInterface(bytes: Uint8Array): Interface {
       }
     } else if (section.id === 3) {
       for (let n = r.u32(); n > 0; n--) functions.push(r.u32());
+    } else if (section.id === 4) {
+      // One with a first value (0x40) is newer than the limits that are read here.
+      for (let n = r.u32(); n > 0 && r.u8() !== 0x40; n--) found.tables.push(limits(r));
+    } else if (section.id === 5) {
+      for (let n = r.u32(); n > 0; n--) found.memories.push(limits(r));
     } else if (section.id === 7) {
       for (let n = r.u32(); n > 0; n--) {
         const name = r.text();

@@ -13,12 +13,16 @@ export function differences(recorded: Observation, observed: Observation): strin
     if (log) found.push(`log of the ${thread} thread, ${log}`);
   }
   for (const field of ["responses", "access_log", "upstream", "stats"] as const) {
-    const a = JSON.stringify(recorded[field]);
-    const b = JSON.stringify(observed[field]);
+    const [a, b] = [recorded, observed].map((observation) =>
+      JSON.stringify(field === "access_log" ? observation.access_log?.filter(isOurs) : observation[field]),
+    );
     if (a !== b) found.push(`${field}:\n    recorded ${around(a ?? "nothing", b ?? "nothing")}\n    observed ${around(b ?? "nothing", a ?? "nothing")}`);
   }
   return found;
 }
+
+/** What V8 itself prints goes to the same place as an access log. */
+const isOurs = (line: string): boolean => !line.startsWith("wasm://wasm/");
 
 /** Where a line is allowed to differ, and why. */
 const TOLERATED: [RegExp, string][] = [
@@ -26,6 +30,9 @@ const TOLERATED: [RegExp, string][] = [
   [/(propx\(xds\|node\) -> 0 len=)\d+/, "$1<any>"],
   // The words of the CEL parser are its own.
   [/expr_create parse error: .*/s, "expr_create parse error: <its own words>"],
+  // Reasons are added.
+  [/Failed to load Wasm bytecode \(.*\)/, "Failed to load Wasm bytecode"],
+  [/Failed to (create new Wasm instance|initialize Wasm code) \(.*\)/, "Failed to $1"],
 ];
 
 function comparable(line: string): string {

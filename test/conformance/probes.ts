@@ -31,11 +31,11 @@ export async function buildProbes(): Promise<void> {
     for (const [name, text] of Object.entries(wat)) {
       // The text format wants imports before all else.
       const imports: string[] = [];
-      const rest = text.replace(/\(import "[^"]*" "[^"]*" \((?:func|global|memory)[^()]*(?:\([^()]*\)[^()]*)*\)\)/g, (found) => {
+      const rest = text.replace(/\(import "[^"]*" "[^"]*" \((?:func|global|memory|table)[^()]*(?:\([^()]*\)[^()]*)*\)\)/g, (found) => {
         imports.push(found);
         return "";
       });
-      const module = parseWat(name, rest.replace("(module", `(module ${imports.join("\n")}`));
+      const module = parseWat(name, rest.replace("(module", `(module ${imports.join("\n")}`), { threads: true });
       writeFileSync(path.join(beside, "wat", `${name}.wasm`), module.toBinary({ write_debug_names: true }).buffer);
       module.destroy();
     }

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { PROBES } from "../conformance/probes.js";
-import { assemble } from "../harness/build.js";
+import { assemble, assembleText } from "../harness/build.js";
 import { CLI, isAlive, type Running } from "./command.js";
 import { runPlace } from "./run-place.js";
 
@@ -18,10 +18,18 @@ interface Parts {
   script?: string;
   before?: string;
   more?: string;
+  /** The text that `edit` finds, and what stands there instead. */
+  edit?: [string, string];
 }
 
 /** A bootstrap in YAML, as somebody would write it; its path. */
-function bootstrap({ module = path.join(PROBES, "recorder.wasm"), script = "on_request_headers: say hello", before = "", more = "" }: Parts = {}): string {
+function bootstrap({
+  module = path.join(PROBES, "recorder.wasm"),
+  script = "on_request_headers: say hello",
+  before = "",
+  more = "",
+  edit = ["", ""],
+}: Parts = {}): string {
   const file = here.place.file("envoy.yaml");
   writeFileSync(
     file,
@@ -63,7 +71,7 @@ static_resources:
     load_assignment:
       cluster_name: up
       endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ${new URL(here.upstream.url).port}}}}}]}]
-`,
+`.replace(...edit),
   );
   return file;
 }
@@ -79,6 +87,15 @@ const guestLines = (stderr: string): string[] =>
     .split("\n")
     .filter((line) => line.includes("wasm log"))
     .map((line) => line.replace(/^\[[^\]]*\]\[\d+\]/, "[time][thread]"));
+
+const FILE_LOG = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+const ROUTER = `
+          - name: router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router`;
+const ECDS = `
+          - name: ecds
+            config_discovery: {config_source: {path_config_source: {path: /nowhere/ecds.yaml}}, type_urls: [type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm]}`;
 
 describe("both engines", () => {
   test("serve it, and log a guest's lines in the same form", async () => {
@@ -122,7 +139,48 @@ describe("both engines", () => {
   test.each([
     ["a module that does not load", { module: path.join(PROBES, "wat/unknown-import.wasm") }, /Unable to create Wasm plugin p1/],
     ["a plugin that refuses its configuration", { script: "on_configure: ret 0" }, /Unable to create Wasm plugin p1/],
-  ])("%s: exit code 1 and Envoy's reason", async (_what, parts, reason) => {
+    ["a start section that traps", { module: path.join(PROBES, "wat/start-section-trap.wasm") }, /Unable to create Wasm plugin p1/],
+    ["a value of another type", { edit: ["StringValue", "Int64Value"] }, /Int64Value/],
+    [
+      "a listener that is no number",
+      { edit: ["- name: main\n    address: {socket_address: {address: 127.0.0.1", "- name: main\n    address: {socket_address: {address: localhost"] },
+      /malformed IP address: localhost/,
+    ],
+    ["a port that there is not", { edit: ["port_value: 0", "port_value: 70000"] }, /65535/],
+    [
+      "a host that is no number",
+      { edit: ["endpoint: {address: {socket_address: {address: 127.0.0.1", "endpoint: {address: {socket_address: {address: localhost"] },
+      /malformed IP address: localhost\. Consider setting/,
+    ],
+    [
+      "a domain twice",
+      { edit: ['domains: ["*"]', 'domains: ["a.com", "A.com"]'] },
+      /Only unique values for domains are permitted\. Duplicate entry of domain a\.com in route/,
+    ],
+    ["two wildcards", { edit: ['domains: ["*"]', 'domains: ["*", "*"]'] }, /Only a single wildcard domain is permitted in route/],
+    [
+      "no filter chain",
+      { edit: ["  clusters:", "  - {name: b, address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n  clusters:"] },
+      /no filter chains specified/,
+    ],
+    ["a cluster twice", { edit: ["  clusters:", "  clusters:\n  - {name: up, connect_timeout: 1s}"] }, /cluster manager: duplicate cluster 'up'/],
+    [
+      "no router",
+      { edit: [ROUTER, ""] },
+      /Error: non-terminal filter named wasm of type envoy\.filters\.http\.wasm is the last filter in a http filter chain\./,
+    ],
+    [
+      "an access log that cannot be opened",
+      { edit: ["stat_prefix", `access_log: [{name: f, typed_config: {"@type": ${FILE_LOG}, path: /nowhere/log}}]\n          stat_prefix`] },
+      /unable to open file '\/nowhere\/log': No such file or directory/,
+    ],
+    [
+      "an ECDS file that is not there",
+      { before: ECDS, edit: ["static_resources", "node: {id: n, cluster: c}\nstatic_resources"] },
+      /paths must refer to an existing path in the system: '\/nowhere\/ecds\.yaml' does not exist/,
+    ],
+    ["ECDS without a node", { before: ECDS }, /TypedExtensionConfig: node 'id' and 'cluster' are required/],
+  ] satisfies [string, Parts, RegExp][])("%s: exit code 1 and Envoy's reason", async (_what, parts, reason) => {
     const file = bootstrap(parts);
     for (const engine of ["node", "envoy"]) {
       const { code, stderr } = await run("--engine", engine, "--bootstrap", file).ended;
@@ -157,6 +215,30 @@ describe("the Node engine", () => {
     expect(stderr.trim().split("\n").at(-1)).toMatch(says);
   });
 
+  test("serves without a listener, and ends with 0 when it is told to at the admin port", async () => {
+    const file = here.place.file("none.yaml");
+    writeFileSync(file, "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\nstatic_resources: {listeners: []}\n");
+    const running = run("--engine", "node", "--bootstrap", file);
+    const [, admin] = await running.printed(/serving {2}no listener +admin (http:\S+)/);
+    expect(await (await fetch(`${admin}/quitquitquit`, { method: "POST" })).text()).toBe("OK\n");
+    expect((await running.ended).code).toBe(0);
+  });
+
+  test("can be ended while it starts", async () => {
+    const module = here.place.file("slow.wasm");
+    // Turns for some seconds, a budget's worth in each of its plugins.
+    const turns = `(memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1")) (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+      (func (export "proxy_on_configure") (param i32 i32) (result i32) (local i32)
+        (loop $l (br_if $l (i32.lt_u (local.tee 2 (i32.add (local.get 2) (i32.const 1))) (i32.const 400000000)))) (i32.const 1))`;
+    writeFileSync(module, await assembleText(`(module ${turns})`));
+    const running = run("--engine", "node", "--bootstrap", bootstrap({ module, script: "" }));
+    await running.printed(/no configured limit/);
+    running.kill("SIGTERM");
+    const { code, stdout, stderr } = await running.ended;
+    expect(code).toBe(0);
+    expect(stdout + stderr).not.toMatch(/serving|ended|envoyscript:/);
+  });
+
   test("a guest in an endless loop does not keep it from ending", async () => {
     const module = here.place.file("loop.wasm");
     writeFileSync(module, await assemble(path.resolve(import.meta.dirname, "../engines/modules/loop.wat")));
@@ -177,6 +259,7 @@ test.each([
   ["no such file", ["--bootstrap", "nowhere.yaml"], 1, /nowhere\.yaml: there is no such file/],
   ["no bootstrap", ["--bootstrap", "list.yaml"], 1, /list\.yaml: holds no Envoy bootstrap/],
   ["not YAML", ["--bootstrap", "broken.yaml"], 1, /broken\.yaml: .*line|broken\.yaml: /],
+  ["an option and a bootstrap", ["--admin-port", "1", "--bootstrap", "list.yaml"], 2, /--bootstrap is a whole configuration: --admin-port has to stand in it/],
   ["files and a bootstrap", ["a.ts", "--bootstrap", "list.yaml"], 2, /--bootstrap names the modules itself/],
   ["an engine that is none", ["--engine", "nginx", "--bootstrap", "list.yaml"], 2, /nginx/],
 ])("%s: one line", async (_what, args, expected, says) => {

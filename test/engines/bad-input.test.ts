@@ -5,6 +5,7 @@ import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { mount } from "../../host/testing/index.js";
 import { PROBES } from "../conformance/probes.js";
+import { assembleText } from "../harness/build.js";
 
 const recorder = path.join(PROBES, "recorder.wasm");
 const probe = (name: string) => path.join(PROBES, "wat", `${name}.wasm`);
@@ -81,4 +82,29 @@ test.each(CALLBACKS)("a trap in %s fails its VM; the VM of another filter goes o
   await envoy.settled();
   expect(envoy.logs.filter(({ text: line }) => line.endsWith("here")).length).toBeGreaterThan(0);
   await envoy.close();
+});
+
+const LOOPS: [what: string, turn: string][] = [
+  ["turns", ""],
+  ["asks for the time", "(drop (call $time (i32.const 0)))"],
+  ["logs", "(drop (call $log (i32.const 2) (i32.const 64) (i32.const 4)))"],
+  ["catches what the host throws", "(try (do (drop (call $time (i32.const 0)))) (catch_all))"],
+  ["fills memory", "(memory.fill (i32.const 0) (i32.const 0) (i32.const 1000000))"],
+];
+
+test.each(LOOPS)("a guest that %s for ever fails its VM; the VM of another filter goes on", async (what, turn) => {
+  const file = path.join(directory, `${what.replaceAll(" ", "-")}.wasm`);
+  const module = `(module
+    (import "env" "proxy_get_current_time_nanoseconds" (func $time (param i32) (result i32)))
+    (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+    (memory (export "memory") 16) (data (i32.const 64) "line")
+    (func (export "proxy_abi_version_0_2_1")) (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+    (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (loop $l ${turn} (br $l)) (i32.const 0)))`;
+  writeFileSync(file, await assembleText(module));
+  const chain = [{ module: recorder, config: "on_request_headers: say here" }];
+  await using envoy = await mount(file, { engine: "node", config: "", chain, plugin: { failure_policy: "FAIL_OPEN" } });
+  expect((await envoy.fetch("/")).status).toBe(503);
+  await envoy.logged(/proxy_on_request_headers failed: Uncaught endless loop \(a real Envoy would hang in it\)/);
+  expect((await envoy.fetch("/")).status).toBe(200);
+  await envoy.logged(/here$/);
 });

@@ -338,20 +338,6 @@ test("coroutines that a module keeps when their streams have ended are a leak", 
     await expect(envoy.close()).rejects.toThrow("the module keeps 2 coroutines of streams that have ended");
   }));
 
-test("an endless loop is stopped, its VM fails, and another one goes on", () =>
-  withWat("loop", async (file) => {
-    const envoy = await mount(file, {
-      config: "",
-      chain: [{ module: recorder, config: "on_request_headers: say here" }],
-      plugin: { failure_policy: "FAIL_OPEN" },
-    });
-    expect((await envoy.fetch("/")).status).toBe(503);
-    await envoy.logged(/proxy_on_request_headers failed: Uncaught endless loop \(a real Envoy would hang in it\)/);
-    expect((await envoy.fetch("/")).status).toBe(200);
-    await envoy.logged(/here/);
-    await envoy.close();
-  }));
-
 test("an engine that does not exist is named", async () => {
   await expect(mount(recorder, { engine: "nginx" as never })).rejects.toThrow('ENVOYSCRIPT_ENGINE is "nginx": use node, envoy, both');
   await expect(mount("nowhere.wasm")).rejects.toThrow("nowhere.wasm: no such file");

@@ -32,9 +32,13 @@ function hash(...texts: string[]): string {
 }
 
 /** Assembles a file of WebAssembly text. */
-export async function assemble(file: string): Promise<Uint8Array> {
+export function assemble(file: string): Promise<Uint8Array> {
+  return assembleText(readFileSync(file, "utf8"), path.basename(file));
+}
+
+export async function assembleText(text: string, name = "text.wat"): Promise<Uint8Array> {
   const { default: wabt } = await import("wabt");
-  const module = (await wabt()).parseWat(path.basename(file), readFileSync(file, "utf8"));
+  const module = (await wabt()).parseWat(name, text, { exceptions: true });
   try {
     return module.toBinary({}).buffer;
   } finally {

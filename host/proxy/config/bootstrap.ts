@@ -1,4 +1,5 @@
 // An Envoy bootstrap, as `envoy -c` reads it: node, admin, static listeners and clusters.
+import { existsSync } from "node:fs";
 import type { Json } from "../../vm/stream-info.js";
 import { type ClusterConfig, readAddress, readCluster } from "./cluster.js";
 import { ConfigError, Fields } from "./fields.js";
@@ -24,16 +25,26 @@ export function readBootstrap(json: unknown): BootstrapConfig {
   const adminFields = fields.message("admin");
   const admin = adminFields && readAddress(adminFields.message("address"), `${adminFields.path}.address`);
   adminFields?.accept("access_log", "access_log_path", "ignore_global_conn_limit").done();
-  const resources = fields.message("static_resources");
-  if (!resources) return fields.fail("static_resources", "is missing");
+  const resources = fields.message("static_resources") ?? Fields.of({}, "bootstrap.static_resources");
   const clusters = resources.list("clusters").map(readCluster);
+  const twice = clusters.find(({ name }, i) => clusters.findIndex((other) => other.name === name) < i);
+  if (twice) throw new ConfigError(`${resources.path}.clusters: two are named ${twice.name}`, `cluster manager: duplicate cluster '${twice.name}'`);
   const byName = new Map(clusters.map((cluster) => [cluster.name, cluster.metadata]));
   const listeners = resources.list("listeners").map((listener) => readListener(listener, byName));
+  const watched = listeners.flatMap(({ http }) => http?.filters ?? []).flatMap((filter) => (filter.kind === "ecds" ? [filter.file] : []));
+  if (watched.length > 0 && (!node.id || !node.cluster)) {
+    const reason = "node 'id' and 'cluster' are required. Set it either in 'node' config or via --service-node and --service-cluster options.";
+    throw new ConfigError(`bootstrap.node: ${reason}`, `type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig: ${reason}`);
+  }
+  const missing = watched.find((file) => !existsSync(file));
+  if (missing !== undefined) {
+    const reason = `paths must refer to an existing path in the system: '${missing}' does not exist`;
+    throw new ConfigError(`bootstrap.static_resources.listeners: ${reason}`, reason);
+  }
   resources.done();
   checkRuntime(fields.message("layered_runtime"));
   // Limits and statistics of a process, not of its filters.
   fields.accept("stats_config", "overload_manager", "stats_flush_interval").done();
-  if (new Set(clusters.map((c) => c.name)).size < clusters.length) throw new ConfigError(`${resources.path}.clusters: two clusters have one name`);
   return { node, admin, listeners, clusters };
 }
 

@@ -1,4 +1,5 @@
 // envoy.config.cluster.v3.Cluster: hosts, how one is picked, how to speak to it.
+import { isIP } from "node:net";
 import type { PluginConfig } from "../../vm/plugin.js";
 import type { Json } from "../../vm/stream-info.js";
 import { ConfigError, type Fields } from "./fields.js";
@@ -48,10 +49,20 @@ export function readMetadata(fields: Fields | undefined): Record<string, Json> |
   return metadata;
 }
 
-export function readAddress(fields: Fields | undefined, path: string): { host: string; port: number } {
+/** A socket address; its host is a number, except where `names` are looked up. Throws ConfigError. */
+export function readAddress(
+  fields: Fields | undefined,
+  path: string,
+  names: "names" | "no names" | "no names listened to" = "no names listened to",
+): { host: string; port: number } {
   const socket = fields?.message("socket_address");
   if (!socket) throw new ConfigError(`${path}: the node engine supports socket_address only`);
-  const address = { host: socket.required("address"), port: socket.number("port_value") ?? 0 };
+  const address = { host: socket.required("address"), port: socket.port("port_value") };
+  if (names !== "names" && isIP(address.host) === 0) {
+    const advice = names === "no names" ? ". Consider setting resolver_name or setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'" : "";
+    const reason = `malformed IP address: ${address.host}${advice}`;
+    throw new ConfigError(`${socket.path}.address: ${reason}`, reason);
+  }
   socket.choice("protocol", ["TCP"], "TCP");
   socket.accept("ipv4_compat").done();
   fields!.done();
@@ -60,7 +71,7 @@ export function readAddress(fields: Fields | undefined, path: string): { host: s
 
 const HEALTH = ["UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED"] as const;
 
-function readHosts(assignment: Fields | undefined): HostConfig[] {
+function readHosts(assignment: Fields | undefined, names: "names" | "no names"): HostConfig[] {
   if (!assignment) return [];
   const hosts: HostConfig[] = [];
   assignment.accept("cluster_name");
@@ -71,7 +82,7 @@ function readHosts(assignment: Fields | undefined): HostConfig[] {
       const metadata = readMetadata(entry.message("metadata"));
       const health = entry.choice("health_status", HEALTH, "UNKNOWN");
       hosts.push({
-        ...readAddress(endpoint?.message("address"), `${entry.path}.endpoint.address`),
+        ...readAddress(endpoint?.message("address"), `${entry.path}.endpoint.address`, names),
         weight: entry.number("load_balancing_weight") ?? 1,
         priority,
         healthy: health !== "UNHEALTHY" && health !== "TIMEOUT" && health !== "DRAINING",
@@ -218,7 +229,7 @@ export function readCluster(fields: Fields): ClusterConfig {
   const protocol = readProtocol(fields);
   const cluster: ClusterConfig = {
     name: fields.required("name"),
-    hosts: readHosts(fields.message("load_assignment")),
+    hosts: readHosts(fields.message("load_assignment"), type === "STATIC" ? "no names" : "names"),
     balancing: readBalancing(fields, type),
     connectTimeoutMs: fields.duration("connect_timeout") ?? 5000,
     ...protocol,

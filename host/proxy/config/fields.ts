@@ -71,6 +71,12 @@ export class Fields {
     return typeof number === "number" && Number.isFinite(number) ? number : this.fail(name, "must be a number");
   }
 
+  /** A port; 0 where it is not given. */
+  port(name: string): number {
+    const value = this.number(name) ?? 0;
+    return Number.isInteger(value) && value >= 0 && value <= 65535 ? value : this.fail(name, "must be a whole number from 0 to 65535");
+  }
+
   bool(name: string): boolean | undefined {
     const value = this.raw(name);
     if (value === undefined) return undefined;

@@ -1,4 +1,5 @@
 // Listeners: the HTTP connection manager with its filters and access logs, and TCP proxying with network filters.
+import { closeSync, openSync } from "node:fs";
 import type { PluginConfig } from "../../vm/plugin.js";
 import type { Json, StreamInfo } from "../../vm/stream-info.js";
 import { compileFormat, compileJson, DEFAULT_FORMAT, type Format } from "../access-log.js";
@@ -115,13 +116,26 @@ function readAccessLogs(fields: Fields): AccessLogConfig[] {
     if (typeof to === "object" && (to.file === "/dev/stdout" || to.file === "/dev/stderr")) {
       return { kind: "text", to: to.file === "/dev/stdout" ? "stdout" : "stderr", format: line };
     }
+    if (typeof to === "object") checkWritable(to.file, config);
     return { kind: "text", to, format: line };
   });
+}
+
+function checkWritable(file: string, at: Fields): void {
+  try {
+    closeSync(openSync(file, "a"));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? "No such file or directory" : code === "EISDIR" ? "Is a directory" : code === "EACCES" ? "Permission denied" : String(code);
+    const reason = `unable to open file '${file}': ${why}`;
+    throw new ConfigError(`${at.path}.path: ${reason}`, reason);
+  }
 }
 
 function readHttpFilters(fields: Fields): HttpFilterConfig[] {
   const filters: HttpFilterConfig[] = [];
   const list = fields.list("http_filters");
+  let ended = false;
   for (const [i, filter] of list.entries()) {
     const name = filter.required("name");
     const disabled = filter.bool("disabled") ?? false;
@@ -153,10 +167,19 @@ function readHttpFilters(fields: Fields): HttpFilterConfig[] {
           `Error: terminal filter named ${name} of type envoy.filters.http.router must be the last filter in a http filter chain.`,
         );
       config.accept("dynamic_stats", "start_child_span").done();
+      ended = true;
     } else {
       throw new ConfigError(`${filter.path}: the node engine does not support ${config.type || name}`);
     }
     config.done();
+  }
+  if (!ended && list.length > 0) {
+    const { name, kind } = filters.at(-1)!;
+    const of = kind === "ecds" ? "" : ` of type envoy.filters.http.${kind}`;
+    throw new ConfigError(
+      `${fields.path}.http_filters: the router has to be the last filter`,
+      `Error: non-terminal filter named ${name}${of} is the last filter in a http filter chain.`,
+    );
   }
   return filters;
 }
@@ -258,6 +281,10 @@ export function readListener(fields: Fields, clusters: KnownClusters): ListenerC
     ...(metadata ? { metadata } : {}),
   };
   const chains = fields.list("filter_chains");
+  if (chains.length === 0) {
+    const reason = `error adding listener '${listener.host}:${listener.port}': no filter chains specified`;
+    throw new ConfigError(`${fields.path}: ${reason}`, reason);
+  }
   const [chain] = chains;
   if (!chain || chains.length > 1) return fields.fail("filter_chains", "the node engine supports exactly one");
   const plugins: PluginConfig[] = [];
