@@ -2,7 +2,9 @@
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { LEVELS } from "../vm/environment.js";
-import type { Statistics } from "./statistics.js";
+import { ConfigError } from "./config/fields.js";
+import { compileRegex } from "./regex.js";
+import type { Selection, Statistics } from "./statistics.js";
 
 export interface AdminHost {
   readonly statistics: Statistics;
@@ -14,27 +16,42 @@ export interface AdminHost {
 
 type Answer = { status?: number; type?: string; body: string };
 
+const FORMATS = ["text", "json", "prometheus"];
+const KINDS = new Map<string, Selection["type"]>([
+  ["counters", "counter"],
+  ["gauges", "gauge"],
+  ["histograms", "histogram"],
+  ["textreadouts", undefined],
+]);
+
+/** What a query asks for; an answer where it cannot be understood. */
+function selection(query: URLSearchParams): Selection | Answer {
+  const found: Selection = { usedOnly: query.has("usedonly") };
+  const kind = (query.get("type") ?? "all").toLowerCase();
+  if (kind !== "all" && !KINDS.has(kind)) return { status: 400, body: "invalid &type= param" };
+  found.type = KINDS.get(kind);
+  const filter = query.get("filter");
+  if (!filter) return found;
+  try {
+    return { ...found, name: compileRegex(filter, "filter").finds };
+  } catch (error) {
+    return { status: 400, body: `Invalid re2 regex: ${error instanceof ConfigError ? error.envoyReason : error}` };
+  }
+}
+
+function stats({ statistics }: AdminHost, query: URLSearchParams, format: string): Answer {
+  if (!FORMATS.includes(format)) return { status: 400, body: `usage: /stats?format=(${FORMATS.join("|")})\n\n` };
+  const wanted = selection(query);
+  if ("body" in wanted) return wanted;
+  if (format === "prometheus") return { body: statistics.prometheus(wanted) };
+  if (format === "json") return { type: "application/json", body: JSON.stringify({ stats: statistics.json(wanted) }) };
+  return { body: statistics.text(wanted) };
+}
+
 const PAGES: Record<string, { help: string; post?: true; answer(host: AdminHost, query: URLSearchParams): Answer }> = {
   "/ready": { help: "print server state, return 200 if LIVE, otherwise return 503", answer: () => ({ body: "LIVE\n" }) },
-  "/stats": {
-    help: "print server stats",
-    answer({ statistics }, query) {
-      const filter = pattern(query);
-      if (filter instanceof Error) return { status: 400, body: `Invalid re2 regex: ${filter.message}\n` };
-      const types = (query.get("type") ?? "All").toLowerCase();
-      if (query.get("format") === "prometheus") return { body: statistics.prometheus(filter) };
-      if (query.get("format") === "json") return { type: "application/json", body: `${JSON.stringify({ stats: statistics.json(filter) })}\n` };
-      return { body: statistics.text(filter, types) };
-    },
-  },
-  "/stats/prometheus": {
-    help: "print server stats in prometheus format",
-    answer({ statistics }, query) {
-      const filter = pattern(query);
-      if (filter instanceof Error) return { status: 400, body: `Invalid re2 regex: ${filter.message}\n` };
-      return { body: statistics.prometheus(filter) };
-    },
-  },
+  "/stats": { help: "print server stats", answer: (host, query) => stats(host, query, query.get("format") ?? "text") },
+  "/stats/prometheus": { help: "print server stats in prometheus format", answer: (host, query) => stats(host, query, "prometheus") },
   "/listeners": {
     help: "print listener info",
     answer(host, query) {
@@ -71,23 +88,17 @@ const PAGES: Record<string, { help: string; post?: true; answer(host: AdminHost,
   },
 };
 
-function pattern(query: URLSearchParams): RegExp | Error {
-  try {
-    return new RegExp(query.get("filter") ?? "");
-  } catch (error) {
-    return error as Error;
-  }
-}
-
 export function createAdmin(host: AdminHost): http.Server {
   const server = http.createServer((request, response) => {
-    const url = new URL(request.url ?? "/", "http://admin");
-    const page = Object.hasOwn(PAGES, url.pathname) ? PAGES[url.pathname] : undefined;
-    const help = Object.entries(PAGES).map(([path, { help: text, post }]) => `  ${path}${post ? " (POST)" : ""}: ${text}`);
+    // No URL of the standard's: what stands here may be anything.
+    const [path = "", query = ""] = (request.url ?? "/").split(/\?(.*)/s);
+    const page = Object.hasOwn(PAGES, path) ? PAGES[path] : undefined;
+    const help = Object.entries(PAGES).map(([name, { help: text, post }]) => `  ${name}${post ? " (POST)" : ""}: ${text}`);
     let answer: Answer;
-    if (!page) answer = { status: url.pathname === "/" || url.pathname === "/help" ? 200 : 404, body: `admin commands are:\n${help.join("\n")}\n` };
+    if (path === "/" || path === "/help") answer = { body: `admin commands are:\n${help.join("\n")}\n` };
+    else if (!page) answer = { status: 404, body: `invalid path. admin commands are:\n${help.join("\n")}\n` };
     else if (page.post && request.method !== "POST") answer = { status: 405, body: `Method ${request.method} not allowed, POST required.` };
-    else answer = page.answer(host, url.searchParams);
+    else answer = page.answer(host, new URLSearchParams(query));
     request.resume();
     response.writeHead(answer.status ?? 200, { "content-type": answer.type ?? "text/plain; charset=UTF-8", "cache-control": "no-cache, max-age=0" });
     response.end(answer.body);

@@ -92,9 +92,6 @@ export function startEngine(options: EngineOptions): Engine {
 const NO_LIMIT =
   "There is no configured limit to the number of allowed active downstream connections. Configure a limit in `envoy.resource_monitors.global_downstream_max_connections` resource monitor.";
 
-/** envoy 1.40: stats_flush_interval. */
-const FLUSH_MS = 5000;
-
 /** A plugin of the configuration, which ECDS may replace. */
 interface Slot {
   plugin: Plugin | undefined;
@@ -241,9 +238,9 @@ class Running implements Engine {
     this.statistics.watch("wasm.remote_load_cache_entries", "gauge", () => 0);
     const flush = () => {
       this.statistics.flush();
-      if (!this.over) this.env.setTimer(flush, FLUSH_MS);
+      if (!this.over) this.env.setTimer(flush, config.statsFlushMs);
     };
-    this.env.setTimer(flush, FLUSH_MS);
+    this.env.setTimer(flush, config.statsFlushMs);
   }
 
   private load(config: PluginConfig): Slot {

@@ -7,6 +7,8 @@ import { ConfigError, type Fields } from "./config/fields.js";
 export interface Pattern {
   /** Whether all of a byte string matches. */
   matches(text: string): boolean;
+  /** Whether a part of it does. */
+  finds(text: string): boolean;
   /** Replaces each match; `\1` in `substitution` stands for what the first group matched, `\0` for all of it. */
   replace(text: string, substitution: string): string;
 }
@@ -33,6 +35,7 @@ export function compileRegex(text: string, path: string): Pattern {
   }
   return {
     matches: (bytes) => compiled.matches(toUnicode(bytes)),
+    finds: (bytes) => compiled.matcher(toUnicode(bytes)).find(),
     replace(bytes, substitution) {
       const input = toUnicode(bytes);
       const matcher = compiled.matcher(input);

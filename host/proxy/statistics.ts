@@ -1,16 +1,28 @@
 // Statistics as Envoy's admin port shows them: those of wasm filters, and the usual few of listeners and clusters.
+import type { Histogram } from "../vm/histogram.js";
 import { type MetricStore, MetricType, type Stat } from "../vm/metrics.js";
 
 interface Line {
   name: string;
   type: "counter" | "gauge" | "histogram";
   value: bigint;
-  samples: number[];
+  used: boolean;
+  histogram?: Histogram | undefined;
+}
+
+/** Which statistics somebody wants to see. */
+export interface Selection {
+  /** All where it is not given. */
+  name?: ((name: string) => boolean) | undefined;
+  type?: Line["type"] | undefined;
+  /** Only those that were ever changed; of what the engine itself counts, those that are not 0. */
+  usedOnly?: boolean;
 }
 
 const TYPES = ["counter", "gauge", "histogram"] as const;
 
 const QUANTILES = [0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1];
+const PERCENTS = [0, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100];
 
 export interface Counter {
   value: number;
@@ -59,43 +71,50 @@ export class Statistics {
 
   /** Histograms show what was recorded until now. */
   flush(): void {
-    for (const stat of this.metrics.all()) stat.merged = stat.samples.length;
+    for (const { histogram } of this.metrics.all()) histogram?.flush();
   }
 
-  private lines(filter: RegExp): Line[] {
+  private lines({ name: wanted, usedOnly }: Selection): Line[] {
     const lines: Line[] = this.metrics.all().map(lineOf);
-    for (const [name, { value, type }] of this.counters) lines.push({ name, type, value: BigInt(value), samples: [] });
-    for (const [name, { type, value }] of this.own) lines.push({ name, type, value: BigInt(value()), samples: [] });
-    return lines.filter(({ name }) => filter.test(name));
-  }
-
-  /** envoy 1.40: counters and gauges sorted together (a gauge hides a counter of its name), then histograms. */
-  text(filter: RegExp, types: string): string {
-    const lines = this.lines(filter);
-    const simple = new Map<string, string>();
-    for (const line of lines.filter((l) => l.type !== "histogram")) {
-      if (types !== "all" && !types.startsWith(line.type)) continue;
-      if (line.type === "counter" && lines.some((other) => other.type === "gauge" && other.name === line.name)) continue;
-      simple.set(line.name, `${line.name}: ${line.value}\n`);
+    for (const [name, { value, type }] of this.counters) lines.push({ name, type, value: BigInt(value), used: value !== 0 });
+    for (const [name, { type, value }] of this.own) {
+      const present = value();
+      lines.push({ name, type, value: BigInt(present), used: present !== 0 });
     }
-    const histograms = lines.filter((line) => line.type === "histogram" && (types === "all" || types.startsWith("histogram")));
-    return [
-      ...[...simple].sort(byName).map(([, text]) => text),
-      ...histograms
-        .map((line): [string, string] => [line.name, histogramText(line)])
-        .sort(byName)
-        .map(([, text]) => text),
-    ].join("");
+    return lines.filter(({ name, used }) => (used || !usedOnly) && (wanted === undefined || wanted(name))).sort(byName);
   }
 
-  json(filter: RegExp): { name: string; value: number }[] {
-    return this.lines(filter)
-      .filter((line) => line.type !== "histogram")
-      .map(({ name, value }) => ({ name, value: Number(value) }));
+  /** envoy 1.40: counters and gauges together, where a gauge hides a counter of its name, and histograms after them. */
+  private shown(selection: Selection): { simple: Line[]; histograms: Line[] } {
+    const lines = this.lines(selection).filter(({ type }) => selection.type === undefined || type === selection.type);
+    const gauges = new Set(lines.filter(({ type }) => type === "gauge").map(({ name }) => name));
+    return {
+      simple: lines.filter(({ type, name }) => type === "gauge" || (type === "counter" && !gauges.has(name))),
+      histograms: lines.filter(({ type }) => type === "histogram"),
+    };
   }
 
-  prometheus(filter: RegExp): string {
-    const lines = this.lines(filter).sort((a, b) => byName([a.name, a], [b.name, b]));
+  text(selection: Selection): string {
+    const { simple, histograms } = this.shown(selection);
+    return [...simple.map(({ name, value }) => `${name}: ${value}\n`), ...histograms.map(histogramText)].join("");
+  }
+
+  json(selection: Selection): object[] {
+    const { simple, histograms } = this.shown(selection);
+    const stats: object[] = simple.map(({ name, value }) => ({ name, value: Number(value) }));
+    if (histograms.length > 0) {
+      const computed = histograms.map(({ name, histogram }) => {
+        const [cumulative, interval] = [histogram!.cumulative, histogram!.interval].map((distribution) => distribution.quantiles(QUANTILES));
+        // NaN is null in JSON.
+        return { name, values: cumulative!.map((value, i) => ({ cumulative: value, interval: interval![i] })) };
+      });
+      stats.push({ histograms: { supported_quantiles: PERCENTS, computed_quantiles: computed } });
+    }
+    return stats;
+  }
+
+  prometheus(selection: Selection): string {
+    const lines = this.lines(selection);
     let text = "";
     for (const type of TYPES) {
       // envoy 1.40: in the order of the names without their tags, before they are made Prometheus's.
@@ -108,7 +127,7 @@ export class Statistics {
         metrics.set(bare, (metrics.get(bare) ?? `# TYPE ${name} ${type}\n`) + own);
       }
       text += [...metrics]
-        .sort(byName)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
         .map(([, metric]) => metric)
         .join("");
     }
@@ -116,14 +135,15 @@ export class Statistics {
   }
 }
 
-const byName = ([a]: [string, unknown], [b]: [string, unknown]): number => (a < b ? -1 : a > b ? 1 : 0);
+const byName = (a: Line, b: Line): number => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 
 function lineOf(stat: Stat): Line {
   return {
     name: stat.name === "" ? "wasmcustom" : `wasmcustom.${stat.name}`,
     type: stat.type === MetricType.Counter ? "counter" : stat.type === MetricType.Gauge ? "gauge" : "histogram",
     value: stat.value,
-    samples: stat.samples.slice(0, stat.merged),
+    used: stat.used,
+    histogram: stat.histogram,
   };
 }
 
@@ -152,18 +172,27 @@ function withoutTags(name: string): { bare: string; tags: string } {
 /** envoy 1.40: names of wasm's own namespace go without it, all others get "envoy_". */
 const prometheusName = (bare: string): string => (bare.startsWith(WASM) ? bare.slice(WASM.length) : `envoy_${bare}`).replace(/[^a-zA-Z0-9_]/g, "_");
 
-function histogramText({ name, samples }: Line): string {
-  if (samples.length === 0) return `${name}: No recorded values\n`;
-  const sorted = [...samples].sort((a, b) => a - b);
-  const at = (q: number) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
-  return `${name}: ${QUANTILES.map((q) => `P${q * 100}(${at(q)},${at(q)})`).join(" ")}\n`;
+/** A number as C++'s fmt writes it. */
+const number = (value: number): string => (Number.isNaN(value) ? "nan" : value >= 1e16 ? value.toExponential() : String(value));
+
+function histogramText({ name, histogram }: Line): string {
+  const { cumulative, interval } = histogram!;
+  if (cumulative.count === 0) return `${name}: No recorded values\n`;
+  const recent = interval.quantiles(QUANTILES);
+  return `${name}: ${cumulative
+    .quantiles(QUANTILES)
+    .map((value, i) => `P${PERCENTS[i]}(${number(recent[i]!)},${number(value)})`)
+    .join(" ")}\n`;
 }
 
 const BUCKETS = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000];
 
+/** As C's "%.32g". */
+const exact = (value: number): string => value.toPrecision(32).replace(/\.?0+$/, "");
+
 /** Only guests have histograms, and those have no tags. */
-function buckets(name: string, { samples }: Line): string {
-  const sum = samples.reduce((total, sample) => total + sample, 0);
-  const lines = BUCKETS.map((limit) => `${name}_bucket{le="${limit}"} ${samples.filter((sample) => sample <= limit).length}`);
-  return `${[...lines, `${name}_bucket{le="+Inf"} ${samples.length}`, `${name}_sum{} ${sum}`, `${name}_count{} ${samples.length}`].join("\n")}\n`;
+function buckets(name: string, { histogram }: Line): string {
+  const { cumulative } = histogram!;
+  const lines = BUCKETS.map((limit) => `${name}_bucket{le="${limit}"} ${cumulative.upTo(limit)}`);
+  return `${[...lines, `${name}_bucket{le="+Inf"} ${cumulative.count}`, `${name}_sum{} ${exact(cumulative.sum)}`, `${name}_count{} ${cumulative.count}`].join("\n")}\n`;
 }

@@ -1,4 +1,5 @@
 // Metrics that guests define. Statistics live as long as the process; ids belong to a VM. Source: facts/envoy-verified.md 9 (envoy 1.40).
+import { Histogram } from "./histogram.js";
 
 export const MetricType = { Counter: 0, Gauge: 1, Histogram: 2 } as const;
 
@@ -8,10 +9,10 @@ export interface Stat {
   readonly name: string;
   /** Unsigned 64 bits. */
   value: bigint;
-  /** Of a histogram: all that was recorded. */
-  samples: number[];
-  /** How many of them are shown: envoy 1.40 merges them every five seconds. */
-  merged: number;
+  /** Whether it was ever recorded to. */
+  used: boolean;
+  /** Where it is one. */
+  readonly histogram: Histogram | undefined;
 }
 
 /** The statistics of one process, by type and name. */
@@ -22,7 +23,7 @@ export class MetricStore {
     const key = `${type} ${name}`;
     const known = this.stats.get(key);
     if (known) return known;
-    const stat: Stat = { type, name, value: 0n, samples: [], merged: 0 };
+    const stat: Stat = { type, name, value: 0n, used: false, histogram: type === MetricType.Histogram ? new Histogram() : undefined };
     this.stats.set(key, stat);
     return stat;
   }
@@ -57,6 +58,7 @@ export class Metrics {
     const stat = this.byId.get(id);
     if (!stat) return NotFound;
     if (type === MetricType.Counter && offset <= 0n) return BadArgument;
+    stat.used = true;
     stat.value = BigInt.asUintN(64, stat.value + offset);
     return Ok;
   }
@@ -64,9 +66,10 @@ export class Metrics {
   record(id: number, value: bigint): number {
     const stat = this.byId.get(id);
     if (!stat) return NotFound;
+    stat.used = true;
     if (stat.type === MetricType.Counter) stat.value = BigInt.asUintN(64, stat.value + value);
     else if (stat.type === MetricType.Gauge) stat.value = BigInt.asUintN(64, value);
-    else stat.samples.push(Number(BigInt.asUintN(64, value)));
+    else stat.histogram!.record(BigInt.asUintN(64, value));
     return Ok;
   }
 

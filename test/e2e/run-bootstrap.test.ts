@@ -1,5 +1,6 @@
 // `envoyscript run --bootstrap FILE`: a whole Envoy configuration, served by the Node engine as a real Envoy would.
 import { writeFileSync } from "node:fs";
+import net from "node:net";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { PROBES } from "../conformance/probes.js";
@@ -134,6 +135,60 @@ describe("both engines", () => {
     expect(seen[0]).toEqual(seen[1]);
     expect(seen[0]).toContain("wasmcustom.my_count: 6");
     expect(seen[0]).toContain('envoy_cluster_upstream_rq{envoy_response_code="200",envoy_cluster_name="up"} 2');
+  });
+
+  test("show histograms alike, and select alike", async () => {
+    const script = [
+      "on_configure: metric 2 my.sizes",
+      ...[0, 7, 12, 230, 230, 99999].map((size) => `on_configure: rec $m ${size}`),
+      "on_configure: metric 2 none",
+    ];
+    const file = bootstrap({ script: script.join("\n"), edit: ["static_resources:", "stats_flush_interval: 0.2s\nstatic_resources:"] });
+    const pages = [
+      "/stats?filter=^wasmcustom",
+      "/stats?filter=wasmcustom&usedonly",
+      "/stats?filter=wasmcustom&format=json",
+      "/stats?format=prometheus&filter=wasmcustom",
+      "/stats?type=Counters&filter=ingress.downstream_rq_total",
+      "/stats?type=Gauges&filter=ingress.downstream_(rq_total|cx_active)",
+      "/stats?filter=(",
+      "/stats?type=nothing",
+    ];
+    const seen: string[][] = [];
+    for (const engine of ["node", "envoy"]) {
+      const running = run("--engine", engine, "--bootstrap", file);
+      const { admin } = await serving(running);
+      const get = async (page: string) => {
+        const response = await fetch(admin + page);
+        return `${response.status} ${await response.text()}`;
+      };
+      // Two flushes: the interval is over then.
+      await expect.poll(() => get("/stats?filter=my.sizes")).toMatch(/P50\(nan,12/);
+      seen.push(await Promise.all(pages.map(get)));
+      expect(await get("//")).toMatch(/^404 invalid path\. admin commands are:/);
+      expect(await get("/stats?format=nothing")).toMatch(/^400 usage: \/stats\?format=/);
+    }
+    expect(seen[0]).toEqual(seen[1]);
+  });
+
+  test("an odd request to the admin port ends nothing", async () => {
+    const running = run("--engine", "node", "--bootstrap", bootstrap());
+    const { admin } = await serving(running);
+    for (const target of ["http://[", "//", "/stats?filter=(a*)*b", "*", "/%", "/stats?filter=%"]) {
+      const answer = await new Promise<string>((resolve, reject) => {
+        const socket = net.connect(Number(new URL(admin).port), "127.0.0.1", () =>
+          socket.write(`GET ${target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n`),
+        );
+        let text = "";
+        socket.on("data", (data) => {
+          text += data;
+        });
+        socket.on("error", reject);
+        socket.on("close", () => resolve(text));
+      });
+      expect(answer).toMatch(/^HTTP\/1\.1 [24]0/);
+    }
+    expect(await (await fetch(`${admin}/ready`)).text()).toBe("LIVE\n");
   });
 
   test.each([

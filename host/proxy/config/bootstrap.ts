@@ -10,6 +10,8 @@ export interface BootstrapConfig {
   admin: { host: string; port: number } | undefined;
   listeners: ListenerConfig[];
   clusters: ClusterConfig[];
+  /** How often histograms show what was recorded. */
+  statsFlushMs: number;
 }
 
 /** Throws ConfigError. */
@@ -44,8 +46,9 @@ export function readBootstrap(json: unknown): BootstrapConfig {
   resources.done();
   checkRuntime(fields.message("layered_runtime"));
   // Limits and statistics of a process, not of its filters.
-  fields.accept("stats_config", "overload_manager", "stats_flush_interval").done();
-  return { node, admin, listeners, clusters };
+  const statsFlushMs = fields.duration("stats_flush_interval") ?? 5000;
+  fields.accept("stats_config", "overload_manager").done();
+  return { node, admin, listeners, clusters, statsFlushMs };
 }
 
 /** Limits of the process may stand there; what changes how requests are treated is refused. */
