@@ -72,7 +72,9 @@ export interface Engine {
   /** The listeners' addresses, once it is ready. */
   listeners(): { name: string; host: string; port: number }[];
   admin(): { host: string; port: number } | undefined;
-  /** A client connection inside this process, to the first HTTP listener. */
+  /** Takes a socket as the first HTTP listener takes its clients'. */
+  accept(socket: net.Socket): void;
+  /** A client connection inside this process, to the first HTTP listener, behind its codec. */
   connect(protocol: Protocol): ConnectionManager;
   readonly metrics: MetricStore;
   /** VMs that serve streams. */
@@ -113,6 +115,7 @@ class Running implements Engine {
   private readonly clock: Clock;
   private readonly slots: Slot[] = [];
   private readonly servers: { name: string; server: net.Server }[] = [];
+  private acceptFirst: ((socket: net.Socket) => void) | undefined;
   private readonly managers = new Set<ConnectionManager>();
   private readonly tcp = new Set<TcpConnection>();
   private readonly sockets = new Set<net.Socket>();
@@ -286,13 +289,15 @@ class Running implements Engine {
 
   private addListener(config: ListenerConfig): void {
     const handlers = config.http ? this.http(config, config.http) : this.tcpListener(config);
-    const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    const take = (socket: net.Socket) => {
       this.sockets.add(socket);
       socket.on("close", () => this.sockets.delete(socket));
       socket.on("error", () => {});
       const thread = this.workers[this.turn++ % this.workers.length]!;
       handlers(socket, thread);
-    });
+    };
+    if (config.http) this.acceptFirst ??= take;
+    const server = net.createServer({ allowHalfOpen: true, noDelay: true }, take);
     this.servers.push({ name: config.name, server });
   }
 
@@ -416,6 +421,11 @@ class Running implements Engine {
       socket.on("close", () => this.tcp.delete(connection));
       this.guarded(() => connection.start());
     };
+  }
+
+  accept(socket: net.Socket): void {
+    if (!this.acceptFirst) throw new Error("there is no HTTP listener");
+    this.acceptFirst(socket);
   }
 
   connect(protocol: Protocol): ConnectionManager {

@@ -17,6 +17,8 @@ export interface PoolOptions {
   enableTrailers: boolean;
   tls?: { sni: string | undefined } | undefined;
   scheduler: Scheduler;
+  /** In place of a connection over the network; it says "connect" when it is there. */
+  connect?(): net.Socket;
   /** Connections are counted. */
   newConnectionId(): number;
 }
@@ -53,7 +55,7 @@ export function createHttp1Pool(options: PoolOptions): HostPool {
       let cancelled = false;
       const started = options.scheduler.now();
       options.newConnectionId();
-      const socket = connectTo(options);
+      const socket = options.connect?.() ?? connectTo(options);
       socket.setNoDelay(true);
       const stopTimer = options.scheduler.setTimeout(() => fail("ConnectionTimeout", "connection timeout"), options.connectTimeoutMs);
       const fail = (reason: ResetReason, details: string) => {

@@ -252,6 +252,9 @@ function addFields(text: string, start: number, names: string[], values: string[
   }
 }
 
+/** Whether a header goes over the wire and comes out as it was. */
+export const isField = (name: string, value: string): boolean => TOKEN.test(name) && !BAD_VALUE.test(value) && !/^[ \t]|[ \t]$/.test(value);
+
 /** Without the spaces and tabs at both ends: String.trim takes other bytes too. */
 function trimmed(line: string, start: number): string {
   let end = line.length;

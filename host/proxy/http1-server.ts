@@ -4,13 +4,15 @@ import { Bytes } from "../vm/bytes.js";
 import { HeaderMap } from "../vm/headermap.js";
 import type { Protocol, RequestDecoder, ResponseEncoder, ServerCallbacks, ServerConnection } from "./codec.js";
 import { asksToClose, connectionSays, removeNamedByConnection } from "./hop-headers.js";
-import { type Framing, framingOf, MAX_REQUEST_HEAD, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
+import { type Framing, framingOf, isField, MAX_REQUEST_HEAD, type MessageHandler, MessageParser, ParseError } from "./http1-parser.js";
 import { MessageWriter, reasonPhrase } from "./http1-writer.js";
 
 export interface Http1Options {
   enableTrailers: boolean;
   acceptHttp10: boolean;
   defaultHostForHttp10?: string | undefined;
+  /** A response that ends before its request does not end the connection: what comes of the request is read on (envoy 1.40 closes it). */
+  readsOn?: boolean;
 }
 
 /** envoy 1.40 knows no others. */
@@ -28,6 +30,27 @@ function isTarget(target: string, method: string): boolean {
   if (!/^[\x21-\x7e]+$/.test(target)) return false;
   return method === "CONNECT" || target.startsWith("/") || target.startsWith("*") || ABSOLUTE.test(target);
 }
+
+/** Whether a request's line and headers are such that the codec has nothing to say about them, and does nothing to them. */
+export function isOrdinary(headers: HeaderMap): boolean {
+  const method = headers.get(":method") ?? "";
+  if (!METHODS.has(method) || method === "CONNECT" || !/^\/[\x21-\x7e]*$/.test(headers.get(":path") ?? "") || !AUTHORITY.test(headers.get(":authority") ?? ""))
+    return false;
+  const { names, values } = headers.lists();
+  if (names.length > ORDINARY_FIELDS || headers.byteSize > ORDINARY_BYTES) return false;
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i]!;
+    if (name.charCodeAt(0) !== 58 && (SPECIAL.has(name) || !isField(name, values[i]!))) return false;
+  }
+  return true;
+}
+
+/** Well below what the codec takes. */
+const ORDINARY_FIELDS = 50;
+const ORDINARY_BYTES = 16 * 1024;
+
+/** Headers that the codec reads. */
+const SPECIAL = new Set(["connection", "content-length", "expect", "http2-settings", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"]);
 
 /** envoy 1.40: delayed_close_timeout. */
 const DELAYED_CLOSE_MS = 1000;
@@ -185,7 +208,7 @@ class Connection implements ServerConnection, MessageHandler {
 
   onData(data: Bytes): void {
     const { exchange } = this;
-    if (exchange && !exchange.responseDone) exchange.decoder.onData(data, false);
+    if (exchange && (!exchange.responseDone || this.options.readsOn)) exchange.decoder.onData(data, false);
   }
 
   onComplete(trailers: [string, string][] | undefined): void {
@@ -197,12 +220,13 @@ class Connection implements ServerConnection, MessageHandler {
       return;
     }
     exchange.requestDone = exchange.requestTaken = true;
-    if (exchange.responseDone) {
+    if (exchange.responseDone && !this.options.readsOn) {
       this.next();
       return;
     }
     if (trailers && this.options.enableTrailers) exchange.decoder.onTrailers(HeaderMap.of("request-trailers", trailers));
     else exchange.decoder.onData(new Bytes(), true);
+    if (exchange.responseDone) this.next();
   }
 
   // What the response's encoder finds.
@@ -215,6 +239,7 @@ class Connection implements ServerConnection, MessageHandler {
     const { exchange } = this;
     if (exchange?.encoder !== encoder) return;
     exchange.responseDone = true;
+    if (!exchange.requestDone && this.options.readsOn && !closes && this.keepAlive) return;
     if (!exchange.requestDone || closes || !this.keepAlive) {
       this.exchange = undefined;
       this.parser.stop();

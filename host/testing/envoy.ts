@@ -2,13 +2,15 @@
 import net from "node:net";
 import { findEnvoy } from "../envoy/find.js";
 import { launchEnvoy } from "../envoy/launch.js";
-import type { RequestEncoder, ServerCallbacks } from "../proxy/codec.js";
+import type { ServerCallbacks } from "../proxy/codec.js";
 import { createHttp1Pool } from "../proxy/http1-client.js";
 import { serveHttp1 } from "../proxy/http1-server.js";
 import { serveHttp2 } from "../proxy/http2.js";
 import { realScheduler } from "../proxy/scheduler.js";
-import { type FetchInit, receive, requestHeaders, sendBody, serve } from "./exchange.js";
+import { Client, openOn } from "./client.js";
+import { serve } from "./exchange.js";
 import { type ClusterSpec, type Handler, noHosts, refused } from "./handlers.js";
+import { checkTime } from "./options.js";
 import { generator } from "./random.js";
 import { Records } from "./records.js";
 import { type Module, settingFor, withoutHosts } from "./setting.js";
@@ -37,14 +39,18 @@ async function serveCluster(name: string, handler: Handler, http2: boolean, reco
       newStream: (encoder) =>
         serve(
           handler,
-          { encoder, onReset: () => (http2 ? encoder.reset("LocalReset") : socket.resetAndDestroy()), onError: (error) => records.handlerFailed(name, error) },
+          {
+            encoder,
+            onReset: (begun) => (http2 ? encoder.reset("LocalReset") : breakOff(socket, begun)),
+            onError: (error) => records.handlerFailed(name, error),
+          },
           (request) => records.request(name, request),
         ),
       onClose() {},
     };
     socket.once("data", (first: Buffer) => {
       if (http2) serveHttp2(socket, first, callbacks);
-      else serveHttp1(socket, first, callbacks, { enableTrailers: true, acceptHttp10: true });
+      else serveHttp1(socket, first, callbacks, { enableTrailers: true, acceptHttp10: true, readsOn: true });
     });
   });
   const port = await listen(server);
@@ -55,6 +61,12 @@ async function serveCluster(name: string, handler: Handler, http2: boolean, reco
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+/** What was sent of an answer arrives before the end of the connection; without any, it breaks. */
+function breakOff(socket: net.Socket, begun: boolean): void {
+  if (begun) setImmediate(() => socket.destroySoon());
+  else socket.resetAndDestroy();
 }
 
 /** A port that refuses. */
@@ -99,12 +111,12 @@ export async function mountEnvoy(modules: Module[], options: MountOptions, seed:
       onOutput: (line) => records.output(line),
     });
     let died: Error | undefined;
-    const live = new Set<() => void>();
-    let closing = false;
+    let closed: Promise<void> | undefined;
     void envoy.exited.then(({ reason }) => {
-      if (closing) return;
+      if (closed) return;
       died = new Error(`Envoy ended: ${reason}`);
       records.end(died);
+      client.end(died);
     });
     const { hostname, port } = new URL(envoy.url);
     const pool = createHttp1Pool({
@@ -116,6 +128,17 @@ export async function mountEnvoy(modules: Module[], options: MountOptions, seed:
       newConnectionId: () => 0,
     });
 
+    const client = new Client({
+      records,
+      random,
+      open: (headers, decoder) => openOn(pool, headers, decoder),
+      async explain() {
+        // A broken connection is seen before the end of the Envoy that broke it; it takes a while to write down where it was.
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        if (crashing) await envoy.exited;
+      },
+    });
+
     const stat = async (filter: string): Promise<[string, number][]> => {
       const text = await (await fetch(`${envoy.adminUrl}/stats?filter=${encodeURIComponent(filter)}`)).text();
       return [...text.matchAll(/^(.*): (\d+)$/gm)].map(([, name, value]) => [name!, Number(value)]);
@@ -123,60 +146,35 @@ export async function mountEnvoy(modules: Module[], options: MountOptions, seed:
 
     const mounted: Mounted = {
       engine: "envoy",
-      async fetch(path: string, init: FetchInit = {}) {
-        if (died) throw died;
-        const { headers, pieces } = requestHeaders(path, init);
-        const { decoder, response } = receive();
-        records.begun++;
-        const encoder = await new Promise<RequestEncoder>((resolve, reject) => {
-          pool.newStream(decoder, { onReady: resolve, onFailure: (_reason, details) => reject(new Error(details)) });
-        });
-        init.signal?.addEventListener("abort", () => {
-          decoder.onReset("LocalReset", "aborted by the test");
-          encoder.reset("LocalReset");
-        });
-        const lose = () => decoder.onReset("LocalReset", "the filter was closed");
-        live.add(lose);
-        const endStream = pieces === undefined && !init.trailers;
-        encoder.encodeHeaders(headers, endStream);
-        if (!endStream)
-          await sendBody(pieces, init.trailers, random, {
-            data: (data, end) => encoder.encodeData(data, end),
-            trailers: (map) => encoder.encodeTrailers(map),
-            // In a packet of its own, as far as TCP allows.
-            next: () => new Promise((resolve) => setImmediate(resolve)),
-          });
-        try {
-          return await response;
-        } catch (error) {
-          // A broken connection is seen before the end of the Envoy that broke it; it takes a while to write down where it was.
-          await new Promise((resolve) => setTimeout(resolve, 100));
-          if (crashing) await envoy.exited;
-          throw died ?? error;
-        } finally {
-          live.delete(lose);
-        }
-      },
+      fetch: (path, init) => client.fetch(path, init),
       logs: records.logs,
       logged: (pattern) => records.logged(pattern),
       streams: records.streams,
       settled: () => records.settled(),
       requests: (cluster) => records.requests(cluster),
       async metrics() {
+        client.check();
         return Object.fromEntries((await stat("^wasmcustom\\.")).map(([name, value]) => [name.slice("wasmcustom.".length), value]));
       },
-      advance: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-      async close() {
-        const active = options.leaks === false || died ? 0 : await restingStreams(() => stat("^http\\.ingress\\.downstream_rq_active$"));
-        closing = true;
-        for (const lose of live) lose();
-        pool.close();
-        await envoy.stop();
-        closeServers();
-        records.end(new Error("the filter was closed"));
-        if (died ?? records.fault) throw died ?? records.fault;
-        if (active > 0)
-          throw new Error(`${active} stream${active > 1 ? "s" : ""} never ended: a filter holds ${active > 1 ? "them" : "it"} and nothing lets go`);
+      async advance(ms) {
+        client.check();
+        checkTime(ms);
+        await new Promise((resolve) => setTimeout(resolve, ms));
+      },
+      close() {
+        closed ??= (async () => {
+          const active = options.leaks === false || died ? 0 : await restingStreams(() => stat("^http\\.ingress\\.downstream_rq_active$"));
+          const error = new Error("the filter was closed");
+          client.end(error);
+          pool.close();
+          await envoy.stop();
+          closeServers();
+          records.end(error);
+          if (died ?? records.fault) throw died ?? records.fault;
+          if (active > 0)
+            throw new Error(`${active} stream${active > 1 ? "s" : ""} never ended: a filter holds ${active > 1 ? "them" : "it"} and nothing lets go`);
+        })();
+        return closed;
       },
       [Symbol.asyncDispose]: () => mounted.close(),
     };

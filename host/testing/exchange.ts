@@ -3,6 +3,8 @@
 import type { MessageDecoder, MessageEncoder, ResponseDecoder } from "../proxy/codec.js";
 import { Bytes } from "../vm/bytes.js";
 import { HeaderMap } from "../vm/headermap.js";
+import type { RequestBody, SentBody } from "./body.js";
+import type { Outgoing } from "./client.js";
 import { type Handler, ResetError, setTrailers, trailersOf } from "./handlers.js";
 import { split } from "./random.js";
 
@@ -15,7 +17,7 @@ const HOP = new Set(["transfer-encoding"]);
 class Incoming {
   private parts: Uint8Array[] = [];
   private ended = false;
-  private error: Error | undefined;
+  private error: { is: unknown } | undefined;
   private controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   trailers: Record<string, string> | undefined;
 
@@ -34,8 +36,8 @@ class Incoming {
     this.controller?.close();
   }
 
-  fail(error: Error): void {
-    this.error = error;
+  fail(error: unknown): void {
+    this.error = { is: error };
     this.controller?.error(error);
   }
 
@@ -51,7 +53,7 @@ class Incoming {
         this.controller = controller;
         for (const part of this.parts) controller.enqueue(part);
         if (this.ended) controller.close();
-        else if (this.error) controller.error(this.error);
+        else if (this.error) controller.error(this.error.is);
       },
     });
   }
@@ -63,11 +65,36 @@ function toHeaders(map: HeaderMap): [string, string][] {
   return list;
 }
 
+/** Headers that the fetch standard can hold; the others (of a guest's making) are left out. */
+function headersOf(list: [string, string][]): Headers {
+  const headers = new Headers();
+  for (const [name, value] of list) {
+    try {
+      headers.append(name, value);
+    } catch {
+      // Nothing that a test could read by this name.
+    }
+  }
+  return headers;
+}
+
+/** A Request of any method and target: those that the constructor refuses (TRACE, CONNECT, "//[") are shown all the same. */
+function requestOf(url: string, method: string, headers: Headers, body: BodyInit | null): Request {
+  const make = (at: string, as: string) => new Request(at, { method: as, headers, ...(body === null ? {} : { body, duplex: "half" }) } as RequestInit);
+  const shown = (request: Request, name: string, value: string) => Object.defineProperty(request, name, { value });
+  const standard = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(method) && !/^(connect|trace|track)$/i.test(method);
+  const valid = URL.canParse(url);
+  const request = make(valid ? url : "http://cluster/", standard ? method : "POST");
+  if (!standard) shown(request, "method", method);
+  if (!valid) shown(request, "url", url);
+  return request;
+}
+
 /** Where a response to a handler's request goes. */
 export interface Answer {
   encoder: Omit<MessageEncoder, "readDisable">;
-  /** The handler broke the connection. */
-  onReset(): void;
+  /** The handler broke the connection, before its answer or (`begun`) in the middle of it. */
+  onReset(begun: boolean): void;
   /** The handler failed: its own fault, not a part of the test. */
   onError(error: Error): void;
 }
@@ -94,6 +121,9 @@ export class SeenRequest {
   }
 }
 
+/** A response that no server could send. */
+class HandlerError extends Error {}
+
 /** Receives a request, asks the handler when its headers are there, and sends what it says. */
 export function serve(handler: Handler, answer: Answer, onRequest: (request: SeenRequest) => void): MessageDecoder {
   let body: Incoming | undefined;
@@ -106,18 +136,14 @@ export function serve(handler: Handler, answer: Answer, onRequest: (request: See
     const list = toHeaders(headers);
     const host = headers.get(":authority");
     if (host !== undefined) list.push(["host", host]);
-    const record = new SeenRequest(method, headers.get(":path") ?? "/", new Headers(list));
+    const record = new SeenRequest(method, headers.get(":path") ?? "/", headersOf(list));
     seen = record;
     onRequest(record);
     const incoming = new Incoming(record.parts);
     body = incoming;
     if (endStream) incoming.end();
     const stream = endStream || method === "GET" || method === "HEAD" ? null : incoming.body();
-    request = new Request(url, {
-      method,
-      headers: record.headers,
-      ...(stream === null ? {} : { body: stream as BodyInit, duplex: "half" as const }),
-    } as RequestInit);
+    request = requestOf(url, method, record.headers, stream as BodyInit | null);
     void respond(handler, request, answer, () => gone);
   };
   return {
@@ -148,15 +174,27 @@ async function respond(handler: Handler, request: Request, { encoder, onReset, o
     // What it was about to answer is of no interest any more.
     if (gone()) return;
     if (!(error instanceof ResetError)) onError(error instanceof Error ? error : new Error(String(error)));
-    onReset();
+    onReset(false);
     return;
   }
   if (gone()) return;
+  let begun = false;
+  const watched: Answer["encoder"] = {
+    encodeHeaders(headers, endStream) {
+      begun = true;
+      encoder.encodeHeaders(headers, endStream);
+    },
+    encodeData: (data, endStream) => encoder.encodeData(data, endStream),
+    encodeTrailers: (trailers) => encoder.encodeTrailers(trailers),
+    reset: (reason) => encoder.reset(reason),
+  };
   try {
-    await send(response, request.method === "HEAD", encoder, gone);
-  } catch {
+    await send(response, request.method === "HEAD", watched, gone);
+  } catch (error) {
+    if (gone()) return;
+    if (error instanceof HandlerError) onError(error);
     // Its body failed on the way.
-    if (!gone()) onReset();
+    onReset(begun);
   }
 }
 
@@ -169,14 +207,25 @@ async function send(response: Response, isHead: boolean, encoder: Answer["encode
   });
   for (const cookie of response.headers.getSetCookie()) headers.add("set-cookie", cookie);
   const trailers = Object.entries(trailersOf(response));
-  const finish = (map?: HeaderMap) => {
-    if (map) encoder.encodeHeaders(map, true);
+  const length = headers.get("content-length");
+  const promised = length !== undefined && /^\d+$/.test(length) ? Number(length) : undefined;
+  let sent = 0;
+  const data = (bytes: Uint8Array) => {
+    sent += bytes.length;
+    if (promised !== undefined && sent > promised) throw new HandlerError(`its response has content-length: ${promised} and a longer body`);
+    encoder.encodeData(new Bytes(bytes), false);
+  };
+  const end = () => {
+    // Over HTTP/1 that can only be the end of the connection.
+    if (promised !== undefined && sent < promised) throw new Error("the body is shorter than its content-length");
+    if (trailers.length > 0) encoder.encodeTrailers(HeaderMap.of("response-trailers", trailers));
+    else encoder.encodeData(new Bytes(), true);
   };
   if (response.body === null || isHead || NO_BODY.has(response.status)) {
     if (!isHead && !NO_BODY.has(response.status) && !headers.has("content-length")) headers.add("content-length", "0");
-    if (trailers.length === 0) return finish(headers);
+    if (trailers.length === 0 && (!promised || isHead || NO_BODY.has(response.status))) return encoder.encodeHeaders(headers, true);
     encoder.encodeHeaders(headers, false);
-    encoder.encodeTrailers(HeaderMap.of("response-trailers", trailers));
+    end();
     return;
   }
   const reader = response.body.getReader();
@@ -187,23 +236,22 @@ async function send(response: Response, isHead: boolean, encoder: Answer["encode
   const whole = second !== undefined && second !== "later" && second.done && trailers.length === 0;
   if (first.done || whole) {
     const bytes: Uint8Array = first.value ?? new Uint8Array(0);
-    if (!headers.has("content-length")) headers.add("content-length", String(bytes.length));
-    encoder.encodeHeaders(headers, bytes.length === 0);
-    if (bytes.length > 0) encoder.encodeData(new Bytes(bytes), false);
-    if (bytes.length > 0) encoder.encodeData(new Bytes(), true);
+    if (length === undefined) headers.add("content-length", String(bytes.length));
+    encoder.encodeHeaders(headers, bytes.length === 0 && !promised);
+    if (bytes.length > 0) data(bytes);
+    if (bytes.length > 0 || promised) end();
     return;
   }
   encoder.encodeHeaders(headers, false);
-  encoder.encodeData(new Bytes(first.value), false);
+  data(first.value);
   for (;;) {
     const { done, value } = await next!;
     if (gone()) return;
     if (done) break;
-    encoder.encodeData(new Bytes(value), false);
+    data(value);
     next = reader.read();
   }
-  if (trailers.length > 0) encoder.encodeTrailers(HeaderMap.of("response-trailers", trailers));
-  else encoder.encodeData(new Bytes(), true);
+  end();
 }
 
 /** A few microtasks: a body that is there already has come to its end by then. */
@@ -215,11 +263,21 @@ async function soon(): Promise<"later"> {
 /** What a test's fetch got. */
 export class FetchError extends Error {}
 
-/** Receives a response; `response` is there when its headers are. */
-export function receive(): { decoder: ResponseDecoder; response: Promise<Response> } {
+export interface Reception {
+  decoder: ResponseDecoder;
+  /** It is there when its headers are. */
+  response: Promise<Response>;
+  /** The caller of `fetch`, or the reader of the body, gets this error; nothing where both have all. */
+  fail(error: unknown): void;
+  /** It is complete, or has failed. */
+  ended: Promise<void>;
+}
+
+/** Receives a response. */
+export function receive(): Reception {
   const incoming = new Incoming();
   let resolve!: (response: Response) => void;
-  let reject!: (error: Error) => void;
+  let reject!: (error: unknown) => void;
   const response = new Promise<Response>((yes, no) => {
     resolve = yes;
     reject = no;
@@ -228,6 +286,18 @@ export function receive(): { decoder: ResponseDecoder; response: Promise<Respons
   response.catch(() => {});
   let made: Response | undefined;
   let headers: HeaderMap | undefined;
+  let onEnd!: () => void;
+  const ended = new Promise<void>((done) => {
+    onEnd = done;
+  });
+  const fail = (error: unknown) => {
+    if (incoming.complete) return;
+    onEnd();
+    if (headers) {
+      make();
+      incoming.fail(error);
+    } else reject(error);
+  };
   const make = () => {
     if (made || !headers) return;
     const status = Number(headers.get(":status"));
@@ -236,30 +306,32 @@ export function receive(): { decoder: ResponseDecoder; response: Promise<Respons
   };
   return {
     response,
+    fail,
+    ended,
     decoder: {
       on1xx() {},
       onHeaders(map, endStream) {
         headers = map;
         if (endStream) {
           incoming.end();
+          onEnd();
           make();
         } else queueMicrotask(make);
       },
       onData(data, endStream) {
         incoming.push(data);
-        if (endStream) incoming.end();
+        if (!endStream) return;
+        incoming.end();
+        onEnd();
       },
       onTrailers(trailers) {
         make();
         if (made) setTrailers(made, Object.fromEntries(trailers.entries()));
         incoming.end();
+        onEnd();
       },
       onReset(reason, details) {
-        const error = new FetchError(`the connection ended without ${headers ? "the rest of the" : "an"} answer (${details ?? reason})`);
-        if (headers) {
-          make();
-          incoming.fail(error);
-        } else reject(error);
+        fail(new FetchError(`the connection ended without ${headers ? "the rest of the" : "an"} answer (${details ?? reason})`));
       },
     },
   };
@@ -269,7 +341,7 @@ export function receive(): { decoder: ResponseDecoder; response: Promise<Respons
 function responseOf(status: number, headers: [string, string][], incoming: Incoming): Response {
   const possible = status >= 200 && status <= 599;
   const body = NO_BODY.has(status) ? null : incoming.body();
-  const response = new Response(body as BodyInit | null, { status: possible ? status : 200, headers });
+  const response = new Response(body as BodyInit | null, { status: possible ? status : 200, headers: headersOf(headers) });
   if (!possible) Object.defineProperty(response, "status", { value: status });
   return response;
 }
@@ -277,9 +349,9 @@ function responseOf(status: number, headers: [string, string][], incoming: Incom
 export interface FetchInit {
   method?: string;
   headers?: Record<string, string | string[]> | [string, string][] | Headers;
-  /** A list is sent piece by piece; an async iterable as it comes. */
-  body?: string | Uint8Array | (string | Uint8Array)[] | AsyncIterable<string | Uint8Array> | null;
+  body?: RequestBody;
   trailers?: Record<string, string>;
+  /** Ends the exchange: `fetch` rejects with its reason, or the response's body fails with it. */
   signal?: AbortSignal;
 }
 
@@ -290,42 +362,31 @@ function headerList(headers: FetchInit["headers"]): [string, string][] {
   return Object.entries(headers).flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one): [string, string] => [name, one]));
 }
 
-const bytesOf = (piece: string | Uint8Array): Uint8Array => (typeof piece === "string" ? Buffer.from(piece) : piece);
-
 /** The headers of a test's request as an HTTP/1.1 client sends them: what is given, and how the body is framed. */
-export function requestHeaders(path: string, init: FetchInit): { headers: HeaderMap; pieces: Uint8Array[] | AsyncIterable<string | Uint8Array> | undefined } {
+export function requestHeaders(path: string, init: FetchInit, { pieces, whole, contentType }: SentBody): HeaderMap {
   const list = headerList(init.headers);
-  const { body } = init;
-  const single = typeof body === "string" || body instanceof Uint8Array;
-  const pieces = body === undefined || body === null ? undefined : single ? [bytesOf(body)] : Array.isArray(body) ? body.map(bytesOf) : body;
   const headers = new HeaderMap("request");
   headers.add(":authority", list.find(([name]) => name.toLowerCase() === "host")?.[1] ?? "test");
   headers.add(":path", path);
-  headers.add(":method", init.method ?? (body === undefined || body === null ? "GET" : "POST"));
+  headers.add(":method", init.method ?? (pieces === undefined ? "GET" : "POST"));
   for (const [name, value] of list) if (name.toLowerCase() !== "host") headers.add(name.toLowerCase(), Buffer.from(value, "utf8").toString("latin1"));
-  if (single && !headers.has("content-length") && !headers.has("transfer-encoding") && !init.trailers)
-    headers.add("content-length", String(pieces && Array.isArray(pieces) ? pieces[0]!.length : 0));
+  if (contentType !== undefined && !headers.has("content-type")) headers.add("content-type", contentType);
+  if (whole && Array.isArray(pieces) && !headers.has("content-length") && !headers.has("transfer-encoding") && !init.trailers)
+    headers.add("content-length", String(pieces[0]!.length));
   headers.remove("transfer-encoding");
-  return { headers, pieces };
+  return headers;
 }
 
-/** Where a request's body goes. `next` lets what was sent arrive before the next piece. */
-export interface BodySink {
-  data(data: Bytes, endStream: boolean): void;
-  trailers(trailers: HeaderMap): void;
-  next(): Promise<unknown>;
-}
-
-/** Sends a body, in random pieces where `random` is given, and what ends it. */
+/** Sends a body, in random pieces where `random` is given, and what ends it. Rejects with the error of a body that cannot be read to its end. */
 export async function sendBody(
-  pieces: Uint8Array[] | AsyncIterable<string | Uint8Array> | undefined,
+  pieces: SentBody["pieces"],
   trailers: Record<string, string> | undefined,
   random: (() => number) | undefined,
-  sink: BodySink,
+  sink: Pick<Outgoing, "data" | "trailers" | "next">,
 ): Promise<void> {
   const parts = Array.isArray(pieces) && random ? pieces.flatMap((piece) => split(piece, random)) : (pieces ?? []);
   for await (const piece of parts) {
-    sink.data(new Bytes(typeof piece === "string" ? Buffer.from(piece) : piece), false);
+    sink.data(new Bytes(piece), false);
     await sink.next();
   }
   if (trailers) sink.trailers(HeaderMap.of("request-trailers", Object.entries(trailers)));

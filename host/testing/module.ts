@@ -14,9 +14,10 @@ export interface BuildSettings {
 }
 
 /** A module's path for a source or a .wasm; compiles where it has not been. */
-export async function moduleFor(file: string, settings: BuildSettings): Promise<string> {
-  const absolute = path.resolve(file);
+export async function moduleFor(file: string | URL, settings: BuildSettings): Promise<string> {
+  const absolute = file instanceof URL || file.startsWith("file:") ? fileURLToPath(file) : path.resolve(file);
   if (!existsSync(absolute)) throw new Error(`${file}: no such file`);
+  if (!statSync(absolute).isFile()) throw new Error(`${file}: is a directory; name a .ts or a .wasm`);
   if (!absolute.endsWith(".ts")) return absolute;
   const key = createHash("sha256").update(toolchain()).update(JSON.stringify(settings));
   for (const source of sourcesOf(absolute)) key.update(source).update(readFileSync(source));

@@ -1,149 +1,22 @@
 // A mounted filter on the Node engine: everything in this process, without a socket.
 import type { HostPool, ResponseDecoder, ResponseEncoder } from "../proxy/codec.js";
 import { type Engine, startEngine } from "../proxy/engine.js";
-import { removeNamedByConnection } from "../proxy/hop-headers.js";
-import { ManualTime } from "../proxy/scheduler.js";
-import { Bytes } from "../vm/bytes.js";
+import { createHttp1Pool } from "../proxy/http1-client.js";
+import { isField } from "../proxy/http1-parser.js";
+import { isOrdinary } from "../proxy/http1-server.js";
+import { ManualTime, realScheduler } from "../proxy/scheduler.js";
 import { LEVELS } from "../vm/environment.js";
 import type { HeaderMap } from "../vm/headermap.js";
-import { type FetchInit, receive, requestHeaders, type SeenRequest, sendBody, serve } from "./exchange.js";
-import { type ClusterSpec, type Handler, noHosts, refused } from "./handlers.js";
+import { Client, type Outgoing, openOn } from "./client.js";
+import { type ClusterSpec, noHosts } from "./handlers.js";
 import { Leaks } from "./leaks.js";
-import { generator, split } from "./random.js";
+import { checkTime } from "./options.js";
+import { poolFor } from "./pools.js";
+import { generator } from "./random.js";
 import { Records } from "./records.js";
 import { type Module, settingFor, withoutHosts } from "./setting.js";
 import type { Mounted, MountOptions } from "./types.js";
-
-const BODILESS = new Set(["GET", "HEAD", "DELETE", "TRACE", "CONNECT"]);
-
-/** Who is told of what a cluster's function gets and does. */
-interface Heard {
-  onRequest(request: SeenRequest): void;
-  onError(error: Error): void;
-}
-
-/** A cluster that is a function: its "connections" are calls. */
-function functionPool(handler: Handler, http2: boolean, random: (() => number) | undefined, heard: Heard): HostPool {
-  return {
-    newStream(decoder, { onReady }) {
-      let cancelled = false;
-      // As a connection that has to be made first: the caller has gone on by then.
-      queueMicrotask(() => {
-        if (cancelled) return;
-        const server = connectFunction(handler, decoder, http2, random, heard);
-        onReady(server, { protocol: http2 ? "HTTP/2" : "HTTP/1.1", remoteAddress: "127.0.0.1:9000", localAddress: "127.0.0.1:40001", readyNanoseconds: 0 });
-      });
-      return () => {
-        cancelled = true;
-      };
-    },
-    close() {},
-  };
-}
-
-function connectFunction(handler: Handler, decoder: ResponseDecoder, http2: boolean, random: (() => number) | undefined, heard: Heard) {
-  let over = false;
-  let mayAnswer = false;
-  let waiting: (() => void)[] | undefined;
-  /** A request that is on its way in one go is there before its answer, as over a wire. */
-  const afterRequest = (step: () => void) => {
-    if (waiting) waiting.push(step);
-    else if (mayAnswer) step();
-    else {
-      waiting = [step];
-      setImmediate(() => {
-        mayAnswer = true;
-        const steps = waiting!;
-        waiting = undefined;
-        for (const one of steps) one();
-      });
-    }
-  };
-  const deliver = (data: Bytes, endStream: boolean) => {
-    if (random && data.length > 1) for (const piece of split(data.all(), random)) decoder.onData(new Bytes(piece), false);
-    else if (data.length > 0) decoder.onData(data, http2 && endStream);
-    if (endStream && !(http2 && data.length > 0 && !random)) decoder.onData(new Bytes(), true);
-  };
-  const side = serve(
-    handler,
-    {
-      onError: heard.onError,
-      onReset: () =>
-        afterRequest(() => {
-          if (over) return;
-          over = true;
-          decoder.onReset("ConnectionTermination");
-        }),
-      encoder: {
-        encodeHeaders: (headers, endStream) =>
-          afterRequest(() => {
-            if (over) return;
-            headers.remove("keep-alive");
-            if (endStream) over = true;
-            // What Envoy finds in a chunked answer of HTTP/1.
-            else if (!http2 && !headers.has("content-length")) headers.add("transfer-encoding", "chunked");
-            decoder.onHeaders(headers, endStream);
-          }),
-        encodeData: (data, endStream) =>
-          afterRequest(() => {
-            if (over) return;
-            if (endStream) over = true;
-            deliver(data, endStream);
-          }),
-        encodeTrailers: (trailers) =>
-          afterRequest(() => {
-            if (over) return;
-            over = true;
-            decoder.onTrailers(trailers);
-          }),
-        reset() {
-          over = true;
-        },
-      },
-    },
-    heard.onRequest,
-  );
-  return {
-    encodeHeaders(headers: HeaderMap, endStream: boolean) {
-      const sent = headers.copy();
-      if (endStream && !BODILESS.has(sent.get(":method") ?? "") && !sent.has("content-length")) sent.add("content-length", "0");
-      mayAnswer = endStream;
-      side.onHeaders(sent, endStream);
-    },
-    encodeData(data: Bytes, endStream: boolean) {
-      if (endStream) mayAnswer = true;
-      side.onData(data, endStream);
-    },
-    encodeTrailers(trailers: HeaderMap) {
-      mayAnswer = true;
-      side.onTrailers(trailers);
-    },
-    reset() {
-      over = true;
-      side.onReset("LocalReset");
-    },
-    readDisable() {},
-  };
-}
-
-function poolFor(spec: ClusterSpec, random: (() => number) | undefined, heard: Heard): HostPool {
-  if (spec === refused) {
-    return {
-      newStream(_decoder, { onFailure }) {
-        let cancelled = false;
-        setImmediate(() => {
-          if (!cancelled) onFailure("RemoteConnectionFailure", "delayed connect error: Connection refused");
-        });
-        return () => {
-          cancelled = true;
-        };
-      },
-      close() {},
-    };
-  }
-  if (typeof spec === "function") return functionPool(spec, false, random, heard);
-  return functionPool((spec as { http2: Handler }).http2, true, random, heard);
-}
+import { wire } from "./wire.js";
 
 /** The client's end of an exchange inside this process: what HTTP/1 would do to it on the wire. */
 function clientEncoder(decoder: ResponseDecoder, isHead: boolean): ResponseEncoder {
@@ -162,6 +35,11 @@ function clientEncoder(decoder: ResponseDecoder, isHead: boolean): ResponseEncod
       if (over) return;
       const copy = headers.copy();
       const status = Number(copy.get(":status"));
+      if (!/^[1-9]\d\d$/.test(copy.get(":status") ?? "") || !areFields(copy)) {
+        over = true;
+        decoder.onReset("ProtocolError");
+        return;
+      }
       const bodiless = status < 200 || status === 204 || status === 304;
       const length = copy.get("content-length");
       if (length !== undefined && /^\d+$/.test(length) && !bodiless) promised = Number(length);
@@ -189,6 +67,15 @@ function clientEncoder(decoder: ResponseDecoder, isHead: boolean): ResponseEncod
   };
 }
 
+/** Whether a client's codec takes these headers. */
+function areFields(headers: HeaderMap): boolean {
+  const { names, values } = headers.lists();
+  for (let i = 0; i < names.length; i++) {
+    if (names[i]!.charCodeAt(0) !== 58 && !isField(names[i]!, values[i]!.trim())) return false;
+  }
+  return true;
+}
+
 const settle = async (): Promise<void> => {
   for (let i = 0; i < 4; i++) await new Promise((resolve) => setImmediate(resolve));
 };
@@ -209,12 +96,15 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
   );
   const leaks = new Leaks();
   let crash: Error | undefined;
+  let closed: Promise<void> | undefined;
+  let client: Client | undefined;
   const engine: Engine = startEngine({
     bootstrap,
     file: "mount()",
     onCrash(signal, call) {
       crash = new Error(`a real Envoy would ${signal === "hang" ? "hang" : `die (${signal})`} here: ${call}`);
       records.end(crash);
+      client?.end(crash);
     },
     wasmLogLevel: LEVELS.indexOf(options.logLevel ?? "info"),
     listen: false,
@@ -235,45 +125,46 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
   }
   let connection = engine.connect("HTTP/1.1");
 
-  const fetch = async (path: string, init: FetchInit = {}): Promise<Response> => {
-    if (crash) throw crash;
-    const { headers, pieces } = requestHeaders(path, init);
-    const { decoder, response } = receive();
-    removeNamedByConnection(headers);
-    const encoder = clientEncoder(decoder, headers.get(":method") === "HEAD");
-    records.begun++;
+  /** For requests that the codec has something to say about: over a wire, through both ends' codecs. */
+  const overWire = createHttp1Pool({
+    host: "",
+    port: 0,
+    connectTimeoutMs: 1000,
+    enableTrailers: true,
+    scheduler: realScheduler,
+    newConnectionId: () => 0,
+    connect() {
+      const [client, server] = wire();
+      engine.accept(server);
+      process.nextTick(() => client.emit("connect"));
+      return client;
+    },
+  });
+
+  const inside = (headers: HeaderMap, decoder: ResponseDecoder): Outgoing => {
     // As a client does whose connection was closed behind an answer.
     if (connection.closing) connection = engine.connect("HTTP/1.1");
-    const request = connection.newStream(encoder);
-    const abort = () => request.onReset("ConnectionTermination");
-    init.signal?.addEventListener("abort", () => {
-      decoder.onReset("LocalReset", "aborted by the test");
-      abort();
-    });
-    const endStream = pieces === undefined && !init.trailers;
-    request.onHeaders(headers, endStream);
-    if (!endStream)
-      await sendBody(pieces, init.trailers, random, {
-        data: (data, end) => request.onData(data, end),
-        trailers: (map) => request.onTrailers(map),
-        next: async () => {},
-      });
-    try {
-      return await (crash ? Promise.reject(crash) : response);
-    } catch (error) {
-      throw crash ?? error;
-    }
+    const request = connection.newStream(clientEncoder(decoder, headers.get(":method") === "HEAD"));
+    return {
+      headers: (endStream) => request.onHeaders(headers, endStream),
+      data: (data, endStream) => request.onData(data, endStream),
+      trailers: (trailers) => request.onTrailers(trailers),
+      next: async () => {},
+      abort: () => request.onReset("ConnectionTermination"),
+    };
   };
+  client = new Client({ records, random, open: (headers, decoder) => (isOrdinary(headers) ? inside(headers, decoder) : openOn(overWire, headers, decoder)) });
 
   const mounted: Mounted = {
     engine: "node",
-    fetch,
+    fetch: (path, init) => client!.fetch(path, init),
     logs: records.logs,
     logged: (pattern) => records.logged(pattern),
     streams: records.streams,
     settled: () => records.settled(),
     requests: (cluster) => records.requests(cluster),
     async metrics() {
+      client.check();
       return Object.fromEntries(
         engine.metrics
           .all()
@@ -282,17 +173,25 @@ export async function mountNode(modules: Module[], options: MountOptions, seed: 
       );
     },
     async advance(ms) {
+      client.check();
+      checkTime(ms);
       if (time) await time.advance(ms, settle);
       else await new Promise((resolve) => setTimeout(resolve, ms));
     },
-    async close() {
-      await settle();
-      const found = options.leaks === false || crash ? [] : leaks.find(engine);
-      engine.terminate();
-      await engine.ended;
-      records.end(new Error("the filter was closed"));
-      if (crash ?? records.fault) throw crash ?? records.fault;
-      if (found.length > 0) throw new Error(found.join("; "));
+    close() {
+      closed ??= (async () => {
+        await settle();
+        const found = options.leaks === false || crash ? [] : leaks.find(engine);
+        overWire.close();
+        engine.terminate();
+        await engine.ended;
+        const error = new Error("the filter was closed");
+        records.end(error);
+        client.end(error);
+        if (crash ?? records.fault) throw crash ?? records.fault;
+        if (found.length > 0) throw new Error(found.join("; "));
+      })();
+      return closed;
     },
     [Symbol.asyncDispose]: () => mounted.close(),
   };

@@ -34,14 +34,16 @@ export interface LoadFailure {
 }
 
 const cache = new Map<string, LoadedModule | LoadFailure>();
+const known = new WeakMap<Uint8Array, LoadedModule | LoadFailure>();
 
 /** Looks at a module's bytes and compiles them; the same bytes are compiled once. */
 export function inspectModule(bytes: Uint8Array): LoadedModule | LoadFailure {
+  const before = known.get(bytes);
+  if (before) return before;
   const key = createHash("sha256").update(bytes).digest("base64");
-  const known = cache.get(key);
-  if (known) return known;
-  const found = inspect(bytes);
+  const found = cache.get(key) ?? inspect(bytes);
   cache.set(key, found);
+  known.set(bytes, found);
   return found;
 }
 

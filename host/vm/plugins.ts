@@ -227,16 +227,26 @@ function codeHash(code: Uint8Array): string {
   return hash;
 }
 
+/** What `make` says of a configuration, which does not change. */
+function once<T extends object>(make: (config: T) => string): (config: T) => string {
+  const made = new WeakMap<T, string>();
+  return (config) => {
+    const key = made.get(config) ?? make(config);
+    made.set(config, key);
+    return key;
+  };
+}
+
 /** envoy 1.40: vm_id, configuration, code, environment and capabilities make a VM the same. */
-function keyOfVm(vm: VmConfig): string {
+const keyOfVm = once<VmConfig>((vm) => {
   const environment = [...vm.environment].sort(([a], [b]) => (a < b ? -1 : 1));
   const capabilities = vm.allowedCapabilities ? [...vm.allowedCapabilities].sort() : null;
   return JSON.stringify([vm.vmId, Buffer.from(vm.configuration).toString("latin1"), codeHash(vm.code), environment, capabilities]);
-}
+});
 
 /** envoy 1.40: name and everything else of the plugin's configuration. */
-function keyOfPlugin(plugin: PluginConfig): string {
-  return JSON.stringify([
+const keyOfPlugin = once<PluginConfig>((plugin) =>
+  JSON.stringify([
     plugin.name,
     plugin.rootId,
     Buffer.from(plugin.configuration).toString("latin1"),
@@ -244,5 +254,5 @@ function keyOfPlugin(plugin: PluginConfig): string {
     plugin.failOpen,
     plugin.reloadBackoffMs,
     plugin.allowOnHeadersStopIteration,
-  ]);
-}
+  ]),
+);

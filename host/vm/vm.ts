@@ -23,6 +23,9 @@ const CALLS_BETWEEN = 0x3fff;
 /** Processor time that the host calls of one callback may take, from the first such look on. */
 const CALLS_MICROSECONDS = 1_000_000;
 
+/** envoy 1.40: V8's stack is full after some 2,000; what is between two of them is larger here. */
+const MAX_DEPTH = 100;
+
 const ENDLESS_LOOP = "endless loop (a real Envoy would hang in it)";
 
 /** envoy 1.40: two failed gRPC starts in one callback make a worker drain its actions for ever. */
@@ -51,6 +54,8 @@ export class Vm {
   /** Host calls of the present callback; below zero where there were too many. */
   private calls = 0;
   private busySince = 0;
+  /** Callbacks that came of what others had asked for, with those. */
+  private depth = 0;
   onFail: (() => void)[] = [];
   /** Plugins (and streams) that use it. */
   users = 0;
@@ -168,9 +173,18 @@ export class Vm {
   notify(name: string, context: Context, ...args: number[]): number {
     const guest = this.callbacks[name];
     if (!guest || this.failed) return 0;
-    const result = this.enter(name, context, guest, ...args);
-    this.runActions();
-    return result;
+    if (this.depth >= MAX_DEPTH) {
+      this.fail(name, new RangeError("Maximum call stack size exceeded"));
+      return 0;
+    }
+    this.depth++;
+    try {
+      const result = this.enter(name, context, guest, ...args);
+      this.runActions();
+      return result;
+    } finally {
+      this.depth--;
+    }
   }
 
   /** What must not call back into the guest while it runs. */
@@ -181,8 +195,8 @@ export class Vm {
   /** envoy 1.40: after every callback, the first one first; callbacks that come of it drain the same list. */
   runActions(): void {
     this.stopIteration = false;
-    for (let turns = 0; this.actions.length > 0; turns++) {
-      if (turns > ENDLESS) {
+    for (let left = this.actions.length + ENDLESS; this.actions.length > 0; left--) {
+      if (left === 0) {
         this.actions = [];
         this.env.crash("hang", "two gRPC calls that fail at once in one callback: the worker never gets out of it");
         return;

@@ -2,7 +2,7 @@
 // global of their own that every turn of a loop, every function that calls others, and work on whole ranges of memory count down; below zero the guest traps. The host
 // fills it up before each call. A start section becomes a function for the host to call, and memory gets the ceiling that it has in Envoy.
 import { MAX_PAGES, Reader, type Section, sections, signed, unsigned } from "../wasm/binary.js";
-import { skipImmediates } from "../wasm/instructions.js";
+import { SKIP_NONE, SKIP_ONE, SKIPS, skipImmediates } from "../wasm/instructions.js";
 
 export interface Guarded {
   bytes: Uint8Array;
@@ -28,7 +28,9 @@ const CODE = 10;
 /** Sections stand in this order. */
 const ORDER = [1, 2, 3, 4, MEMORY, TAG, GLOBAL, EXPORT, START, 9, 12, CODE, 11];
 
-const CALLS = new Set([0x10, 0x11, 0x12, 0x13, 0x14, 0x15]);
+const LOOP = 0x03;
+const FIRST_CALL = 0x10;
+const LAST_CALL = 0x15;
 
 /** Throws for bytes that are no module; the caller finds out what is wrong with them. */
 export function guard(bytes: Uint8Array): Guarded {
@@ -221,14 +223,22 @@ function placesIn(bytes: Uint8Array, start: number, end: number, { turn, range, 
   const first = r.at;
   const places: Place[] = [];
   let calls = false;
-  while (r.at < end) {
-    const { at } = r;
-    const op = r.u8();
-    if (CALLS.has(op)) calls = true;
-    else if (op === 0xfc && RANGES.has(bytes[r.at]!)) places.push({ at, sequence: range });
-    else if (op === 0xfe && WAITS.has(bytes[r.at]!)) places.push({ at, sequence: wait });
-    skipImmediates(r, op);
-    if (op === 0x03) places.push({ at: r.at, sequence: turn });
+  // This loop is what loading a module for the first time costs most.
+  for (let at = first; at < end; ) {
+    const op = bytes[at++]!;
+    const skip = SKIPS[op];
+    if (skip === SKIP_NONE) continue;
+    if (skip === SKIP_ONE) {
+      while (bytes[at++]! & 128);
+      if (op === LOOP) places.push({ at, sequence: turn });
+    } else {
+      if (op === 0xfc && RANGES.has(bytes[at]!)) places.push({ at: at - 1, sequence: range });
+      else if (op === 0xfe && WAITS.has(bytes[at]!)) places.push({ at: at - 1, sequence: wait });
+      r.at = at;
+      skipImmediates(r, op);
+      at = r.at;
+    }
+    if (op >= FIRST_CALL && op <= LAST_CALL) calls = true;
   }
   return calls ? [{ at: first, sequence: turn }, ...places] : places;
 }

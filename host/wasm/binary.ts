@@ -13,6 +13,8 @@ export interface Section {
   end: number;
 }
 
+const decoder = new TextDecoder();
+
 export class Reader {
   constructor(
     readonly bytes: Uint8Array,
@@ -41,7 +43,7 @@ export class Reader {
 
   text(): string {
     const size = this.u32();
-    const value = new TextDecoder().decode(this.bytes.subarray(this.at, this.at + size));
+    const value = decoder.decode(this.bytes.subarray(this.at, this.at + size));
     this.at += size;
     return value;
   }

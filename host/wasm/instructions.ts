@@ -90,6 +90,12 @@ for (let op = 0x20; op <= 0x26; op++) BASE[op] = one;
 for (let op = 0x28; op <= 0x3e; op++) BASE[op] = memory;
 for (let op = 0x45; op <= 0xc4; op++) BASE[op] = none;
 
+/** How to skip an instruction, for whoever has no time: nothing follows, one LEB128 does, or (SKIP_OTHER) `skipImmediates` knows. */
+export const SKIP_NONE = 0;
+export const SKIP_ONE = 1;
+const SKIP_OTHER = 2;
+export const SKIPS = Uint8Array.from({ length: 256 }, (_, op) => (BASE[op] === none ? SKIP_NONE : BASE[op] === one ? SKIP_ONE : SKIP_OTHER));
+
 function bulk(r: Reader): void {
   const sub = r.u32();
   if (sub <= 7) return;

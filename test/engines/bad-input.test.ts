@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { mount } from "../../host/testing/index.js";
+import { mount, noHosts } from "../../host/testing/index.js";
 import { PROBES } from "../conformance/probes.js";
 import { assembleText } from "../harness/build.js";
 
@@ -46,6 +46,26 @@ describe.each(["node", "envoy"] as const)("on the %s engine", (engine) => {
         ? "a real Envoy would die (SIGSEGV) here: the module's start section calls env.proxy_log, before it has a context"
         : "killed by SIGSEGV",
     );
+  });
+
+  test("a callback that a callback brings about, without end, fails the VM", async () => {
+    const call = "grpc %0a%07%0a%05empty 1000 s m x";
+    const config = `on_request_headers: ${call}\non_grpc_close: ${call}`;
+    await using envoy = await mount(recorder, { engine, config, clusters: { empty: noHosts }, plugin: { failure_policy: "FAIL_CLOSED" } });
+    for (let i = 0; i < 2; i++) expect((await envoy.fetch("/")).status).toBe(503);
+    await envoy.logged(/Function: proxy_on_grpc_close failed: Uncaught RangeError: Maximum call stack size exceeded/);
+  });
+
+  test("20,000 answers in one callback are one", async () => {
+    const module = path.join(directory, `${engine}-answers.wasm`);
+    const text = `(module (import "env" "proxy_send_local_response" (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1) (func (export "proxy_abi_version_0_2_1")) (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+      (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (local i32)
+        (loop $l (drop (call $reply (i32.const 418) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))
+          (br_if $l (i32.lt_u (local.tee 3 (i32.add (local.get 3) (i32.const 1))) (i32.const 20000)))) (i32.const 1)))`;
+    writeFileSync(module, await assembleText(text));
+    await using envoy = await mount(module, { engine, config: "" });
+    expect((await envoy.fetch("/")).status).toBe(418);
   });
 
   test.each([

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import {
   grpcMessages,
@@ -206,18 +207,6 @@ describe.each(["node", "envoy"] as const)("on the %s engine", (engine) => {
     await end(envoy);
   });
 
-  test("a client that aborts ends the stream", async () => {
-    const envoy = await start(recorder, { config: "on_request_headers: ret 1" });
-    const abort = new AbortController();
-    const request = envoy.fetch("/", { signal: abort.signal });
-    await envoy.logged(/< on_request_headers/);
-    abort.abort();
-    await expect(request).rejects.toThrow(/aborted by the test/);
-    await envoy.settled();
-    expect(envoy.streams[0]).toMatchObject({ status: 0, flags: "DC", details: "downstream_remote_disconnect" });
-    await end(envoy);
-  });
-
   test("a stream that a filter holds for ever is a leak", async () => {
     const envoy = await start(recorder, { config: "on_request_headers: ret 1" });
     const request = envoy.fetch("/").catch(() => {});
@@ -338,7 +327,25 @@ test("coroutines that a module keeps when their streams have ended are a leak", 
     await expect(envoy.close()).rejects.toThrow("the module keeps 2 coroutines of streams that have ended");
   }));
 
-test("an engine that does not exist is named", async () => {
-  await expect(mount(recorder, { engine: "nginx" as never })).rejects.toThrow('ENVOYSCRIPT_ENGINE is "nginx": use node, envoy, both');
+test.each<[string, object, RegExp]>([
+  ["a name that nobody knows", { tim: "manual" }, /^mount\(\): there is no tim; there are engine, config, /],
+  ["an engine", { engine: "nginx" }, /^mount\(\): engine is "nginx", it has to be "node", "envoy", "both"$/],
+  ["a level", { logLevel: "warn" }, /logLevel is "warn", it has to be "trace", "debug", "info", "warning"/],
+  ["a time", { time: "maual" }, /time is "maual", it has to be "real", "manual"/],
+  ["a cluster", { clusters: { auth: "refused" } }, /clusters\.auth is "refused", it has to be a function .*refused or noHosts of "envoyscript\/testing"/],
+  ["a cluster that is not there", { clusters: { auth: undefined } }, /clusters\.auth is undefined/],
+  ["a link of the chain", { chain: [{}] }, /chain\[0\]\.module is missing/],
+  ["a name in a link", { chain: [{ module: recorder, confg: 1 }] }, /there is no chain\[0\]\.confg; there are module, config, filter/],
+  ["a seed", { splits: Number.NaN }, /splits is NaN/],
+  ["a configuration", { config: { a: 1n } }, /config cannot be written as JSON: .*BigInt/],
+])("%s that is wrong is said", async (_what, options, says) => {
+  await expect(mount(recorder, options as MountOptions)).rejects.toThrow(says);
+});
+
+test("the file is a path or a URL; what it is not is said", async () => {
+  await using envoy = await mount(pathToFileURL(recorder), { engine: "node", config: "" });
+  expect((await envoy.fetch("/")).status).toBe(200);
   await expect(mount("nowhere.wasm")).rejects.toThrow("nowhere.wasm: no such file");
+  await expect(mount(PROBES)).rejects.toThrow(/is a directory; name a \.ts or a \.wasm/);
+  await expect(envoy.advance(Number.NaN)).rejects.toThrow("advance(): NaN is no number of milliseconds");
 });

@@ -10,7 +10,7 @@ export class ConfigError extends Error {
   }
 }
 
-const camel = (name: string): string => name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+const camel = (name: string): string => (name.includes("_") ? name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()) : name);
 
 export type Obj = Record<string, unknown>;
 
