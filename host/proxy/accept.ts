@@ -13,7 +13,7 @@ export function acceptHttp(socket: net.Socket, hcm: HcmConfig, manager: Connecti
       hcm.codec === "HTTP2" || (hcm.codec === "AUTO" && first.subarray(0, PREFACE.length).equals(PREFACE.subarray(0, first.length)) && first.length >= 3);
     if (isHttp2) {
       manager.protocol = "HTTP/2";
-      manager.attach(serveHttp2(socket, first, manager));
+      manager.attach(serveHttp2(socket, first, manager, hcm.http2));
       return;
     }
     const options = { enableTrailers: hcm.enableTrailers, acceptHttp10: hcm.acceptHttp10, defaultHostForHttp10: hcm.defaultHostForHttp10 };

@@ -152,6 +152,7 @@ class Stream implements AsyncStream, RouterStream {
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.over) return;
     this.responseStarted = true;
+    headers.remove("keep-alive");
     this.callbacks.onHeaders(headers, endStream);
     if (endStream) this.complete();
   }

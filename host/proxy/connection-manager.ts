@@ -34,6 +34,8 @@ export interface ManagerOptions {
   matchRoute(headers: HeaderMap, info: StreamInfo): StreamRoute | undefined;
   accessLog: ((info: StreamInfo) => void)[];
   bufferLimit: number;
+  /** What a stream of HTTP/2 may send without being asked for more (initial_stream_window_size). */
+  http2Window: number;
   streamIdleTimeoutMs: number;
   requestTimeoutMs: number;
   serverName: string;
@@ -57,9 +59,6 @@ export interface HttpStatistics {
   activeRequests: Counter;
   responses: ResponseCounters;
 }
-
-/** envoy 1.40: initial_stream_window_size unless configured. */
-const STREAM_WINDOW = 16 * 1024 * 1024;
 
 /** How deep one stream may end inside its own end before that counts as the endless recursion it is in Envoy. */
 const RECURSION = 60;
@@ -228,7 +227,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     factories.push(() => this.router);
     const limit = route?.requestBufferLimit;
     // envoy 1.40: a HTTP/2 stream may hold its window (initial_stream_window_size), whatever the connection's limit is.
-    const own = this.connection.protocol === "HTTP/2" ? STREAM_WINDOW : options.bufferLimit;
+    const own = this.connection.protocol === "HTTP/2" ? options.http2Window : options.bufferLimit;
     this.manager = new FilterManager(this.info, this.owner, Math.max(own, limit ?? 0), factories);
   }
 
@@ -280,7 +279,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     this.guard(() => {
       if (this.ended) return;
       this.info.responseCodeDetails = details ?? "downstream_remote_disconnect";
-      this.info.flags.add(reason === "RemoteReset" ? "DR" : "DC");
+      this.info.flags.add(reason === "ConnectionTermination" ? "DC" : reason === "ProtocolError" ? "DPE" : "DR");
       this.end();
     });
   }
@@ -298,7 +297,9 @@ export class ActiveStream implements RequestDecoder, RouterStream {
   onShutdown(): void {
     this.guard(() => {
       if (this.ended) return;
-      this.info.responseCodeDetails = "downstream_local_disconnect(closing_upstream)";
+      // The connection goes with it.
+      this.encodeDone = true;
+      this.info.responseCodeDetails = "downstream_local_disconnect(purging_socket_that_have_not_progressed_to_connections)";
       this.info.flags.add("DC");
       this.end();
     });
@@ -334,6 +335,8 @@ export class ActiveStream implements RequestDecoder, RouterStream {
   encodeHeaders(headers: HeaderMap, endStream: boolean): void {
     this.guard(() => {
       this.touch();
+      // envoy 1.40: of the headers of one hop, filters do not see this one where the client speaks HTTP/1.
+      if (this.connection.protocol !== "HTTP/2") headers.remove("keep-alive");
       this.manager.encodeHeaders(headers, endStream);
     });
   }
@@ -404,14 +407,16 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     if (this.ending > RECURSION) throw new EnvoyCrash("SIGSEGV", "a reply or close from on_log, on_done or on_delete: the stream ends again and again");
     this.ended = true;
     this.ending++;
-    this.manager.gone = true;
+    // A request that could not be read has no filters: envoy 1.40 only logs it.
+    const manager = this.manager as FilterManager | undefined;
+    if (manager) manager.gone = true;
     this.stopIdle?.();
     this.stopRequestTimer?.();
     if (!again && !this.encodeDone) this.encoder.reset("LocalReset");
     this.info.endMonotonic ??= this.info.clock.monotonic();
-    this.manager.log();
+    manager?.log();
     for (const write of this.connection.options.accessLog) write(this.info);
-    this.manager.destroy();
+    manager?.destroy();
     this.ending--;
     if (this.connection.streams.delete(this)) this.connection.options.statistics.activeRequests.value--;
     if (again) this.endedTwice = true;

@@ -261,7 +261,6 @@ class Running implements Engine {
     const pick = createBalancer(config.balancing, config.hosts);
     const hosts = config.hosts.map(({ host, port }) => ({ host, port, address: `${host}:${port}` }));
     const given = this.options.pools?.[config.name];
-    const make = config.http2 ? createHttp2Pool : createHttp1Pool;
     const cluster = createCluster({
       name: config.name,
       hosts,
@@ -274,12 +273,13 @@ class Running implements Engine {
       filters: () => filters.map((slot) => slot.plugin!.on(thread).newStream(true)).filter((factory) => factory !== undefined),
       makePool: ({ host, port }) =>
         given ??
-        make({
+        (config.http2 ? createHttp2Pool : createHttp1Pool)({
           host,
           port,
           connectTimeoutMs: config.connectTimeoutMs,
           enableTrailers: config.enableTrailers,
           tls: config.tls,
+          settings: config.http2,
           scheduler: this.scheduler,
           newConnectionId: () => this.connections++,
         }),
@@ -320,6 +320,7 @@ class Running implements Engine {
       matchRoute: hcm.routes,
       accessLog: logs.map((log) => (info: StreamInfo) => log(info, thread)),
       bufferLimit: listener.bufferLimit,
+      http2Window: hcm.http2.streamWindow,
       streamIdleTimeoutMs: hcm.streamIdleTimeoutMs,
       requestTimeoutMs: hcm.requestTimeoutMs,
       serverName: hcm.serverName,

@@ -215,8 +215,7 @@ class Connection implements MessageHandler, RequestEncoder {
     if (status < 100) return new ParseError("http1.codec_error");
     const headers = new HeaderMap("response");
     headers.add(":status", match[2]!);
-    // envoy 1.40: of the headers of one hop, filters do not see this one.
-    for (let i = 0; i < names.length; i++) if (names[i] !== "keep-alive") headers.add(names[i]!, values[i]!);
+    for (let i = 0; i < names.length; i++) headers.add(names[i]!, values[i]!);
     if (status >= 100 && status < 200 && status !== 101) {
       this.decoder.on1xx(headers);
       this.informational = true;

@@ -1,400 +1,262 @@
-// HTTP/2 without TLS, both sides, on Node's own HTTP/2.
-
-import http2 from "node:http2";
+// HTTP/2 without TLS from clients, and to hosts with or without: what messages mean to the proxy.
 import type net from "node:net";
-import { Bytes } from "../vm/bytes.js";
-import { HeaderMap, type MapKind } from "../vm/headermap.js";
-import { TOKEN } from "./byte-string.js";
-import type {
-  HostPool,
-  MessageDecoder,
-  MessageEncoder,
-  PoolCallbacks,
-  RequestDecoder,
-  ResetReason,
-  ResponseDecoder,
-  ResponseEncoder,
-  ServerCallbacks,
-  ServerConnection,
-} from "./codec.js";
+import type { HeaderMap } from "../vm/headermap.js";
+import type { HostPool, PoolCallbacks, ResetReason, ResponseDecoder, ResponseEncoder, ServerCallbacks, ServerConnection } from "./codec.js";
 import { connectError, connectTo, type PoolOptions } from "./http1-client.js";
+import { Code } from "./http2-frames.js";
+import { type Fault, type Field, requestFault, responseFault, toMap, trailersFault } from "./http2-headers.js";
+import { HTTP2_DEFAULTS, Http2Error, Http2Session, type Http2Settings, Http2Stream, type SessionCallbacks } from "./http2-session.js";
 
-const { NGHTTP2_NO_ERROR, NGHTTP2_INTERNAL_ERROR, NGHTTP2_REFUSED_STREAM, NGHTTP2_PROTOCOL_ERROR } = http2.constants;
+/** envoy 1.40: delayed_close_timeout. */
+const DELAYED_CLOSE_MS = 1000;
 
-/** Headers that HTTP/2 does not know. */
-const CONNECTION_HEADERS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
-
-const RESPONSE_PSEUDO = new Set([":status"]);
-const NO_PSEUDO = new Set<string>();
-const REQUEST_PSEUDO = new Set([":method", ":scheme", ":path", ":authority", ":protocol"]);
-
-/** What a peer refuses as PROTOCOL_ERROR (RFC 9113 8.2.2, 8.3), and Node does not send at all. */
-function isRefused(headers: HeaderMap, pseudo: ReadonlySet<string>): boolean {
-  const seen = new Set<string>();
-  for (const [name, value] of headers.entries()) {
-    if (CONNECTION_HEADERS.has(name)) return true;
-    if (name === "te" && value !== "trailers") return true;
-    if (!name.startsWith(":")) continue;
-    if (!pseudo.has(name) || seen.has(name)) return true;
-    seen.add(name);
-  }
-  return false;
+/** A body's length as its headers promise it; undefined where they do not. */
+function lengthOf(fields: readonly Field[]): number | undefined {
+  const value = fields.find(([name]) => name === "content-length")?.[1];
+  return value === undefined ? undefined : Number(value);
 }
 
-function toObject(headers: HeaderMap): http2.OutgoingHttpHeaders {
-  const object: Record<string, string | string[]> = {};
-  for (const [name, value] of headers.entries()) {
-    if (CONNECTION_HEADERS.has(name) || name === "http2-settings" || (!name.startsWith(":") && !TOKEN.test(name)) || /[\r\n\0]/.test(value)) continue;
-    const present = object[name];
-    object[name] = present === undefined ? value : Array.isArray(present) ? [...present, value] : [present, value];
-  }
-  return object as http2.OutgoingHttpHeaders;
-}
-
-/** Headers in the order in which they came. */
-function toMap(kind: MapKind, raw: readonly string[]): HeaderMap {
-  const map = new HeaderMap(kind);
-  for (let i = 0; i + 1 < raw.length; i += 2) map.add(raw[i]!.toLowerCase(), raw[i + 1]!);
-  return map;
-}
-
-/** envoy 1.40: pieces of a cookie are one header, at the end; `host` is the authority where there is none. */
-function requestMap(raw: readonly string[]): HeaderMap {
-  const map = new HeaderMap("request");
-  const cookies: string[] = [];
-  const hasAuthority = raw.some((name, i) => i % 2 === 0 && name === ":authority");
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i]!.toLowerCase();
-    if (name === "cookie") cookies.push(raw[i + 1]!);
-    else if (name !== "host" || !hasAuthority) map.add(name, raw[i + 1]!);
-  }
-  if (cookies.length > 0) map.add("cookie", cookies.join("; "));
-  return map;
-}
-
-function fromObject(kind: MapKind, headers: http2.IncomingHttpHeaders): HeaderMap {
-  const map = new HeaderMap(kind);
-  for (const [name, value] of Object.entries(headers))
-    for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined) map.add(name, String(one));
-  return map;
-}
-
-/** The reading side of a stream: a last piece that came with the end is one piece. */
-function readInto(stream: http2.Http2Stream, decoder: () => MessageDecoder | undefined, trailersKind: MapKind): void {
-  let pending: Bytes | undefined;
-  let trailers: HeaderMap | undefined;
-  const flush = (endStream: boolean) => {
-    const data = pending ?? new Bytes();
-    pending = undefined;
-    decoder()?.onData(data, endStream);
-  };
-  stream.on("data", (chunk: Buffer) => {
-    // envoy 1.40: each DATA frame is told of; the last one with the end.
-    if (pending) flush(false);
-    const piece = new Bytes(chunk);
-    pending = piece;
-    setImmediate(() => {
-      if (pending === piece) flush(false);
-    });
-  });
-  stream.on("trailers", ((_headers: unknown, _flags: number, raw: string[]) => {
-    trailers = toMap(trailersKind, raw);
-  }) as never);
-  stream.on("end", () => {
-    // A stream that was reset ends, too.
-    if (stream.rstCode !== NGHTTP2_NO_ERROR && stream.destroyed) return;
-    if (trailers) {
-      if (pending) flush(false);
-      decoder()?.onTrailers(trailers);
-    } else flush(true);
-  });
-}
-
-class Writer implements MessageEncoder {
-  protected done = false;
-  private trailers: HeaderMap | undefined;
-  private disabled = 0;
-  protected begun = false;
-
-  constructor(protected readonly stream: http2.Http2Stream) {
-    stream.on("wantTrailers", () => {
-      if (this.trailers && isRefused(this.trailers, NO_PSEUDO)) stream.close(NGHTTP2_PROTOCOL_ERROR);
-      else if (this.trailers) (stream as http2.ServerHttp2Stream).sendTrailers(toObject(this.trailers));
-      else (stream as http2.ServerHttp2Stream).sendTrailers({});
-      setImmediate(() => this.onSent());
-    });
-  }
-
-  /** The end was written. */
-  protected onSent(): void {}
-
-  encodeHeaders(_headers: HeaderMap, _endStream: boolean): void {}
-
-  encodeData(data: Bytes, endStream: boolean): void {
-    if (this.done || this.stream.destroyed || this.stream.closed) return;
-    const bytes = data.length > 0 ? Buffer.from(data.all()) : undefined;
-    data.clear();
-    if (endStream) {
-      this.done = true;
-      if (bytes) this.stream.end(bytes);
-      else this.stream.end();
-    } else if (bytes) this.stream.write(bytes);
-  }
-
-  encodeTrailers(trailers: HeaderMap): void {
-    if (this.done || this.stream.destroyed || this.stream.closed) return;
-    this.done = true;
-    this.trailers = trailers;
-    this.stream.end();
-  }
-
-  reset(_reason: ResetReason): void {
-    this.done = true;
-    if (!this.stream.closed) this.stream.close(NGHTTP2_INTERNAL_ERROR);
-  }
-
-  readDisable(disable: boolean): void {
-    this.disabled += disable ? 1 : -1;
-    if (this.disabled > 0) this.stream.pause();
-    else this.stream.resume();
-  }
-}
-
-class ServerWriter extends Writer implements ResponseEncoder {
-  /** envoy 1.40: a response that is complete before its request ends the stream: RST_STREAM(NO_ERROR). */
-  protected override onSent(): void {
-    const { stream } = this;
-    if (!stream.readableEnded && !stream.destroyed && !stream.closed) stream.close(NGHTTP2_NO_ERROR);
-  }
-
-  encode1xx(headers: HeaderMap): void {
-    if (!this.stream.destroyed && !this.stream.closed) (this.stream as http2.ServerHttp2Stream).additionalHeaders(toObject(headers));
-  }
-
-  override encodeHeaders(headers: HeaderMap, endStream: boolean): void {
-    if (this.done || this.stream.destroyed || this.stream.closed) return;
-    const status = Number(headers.get(":status"));
-    if (isRefused(headers, RESPONSE_PSEUDO) || !(status >= 200 && status <= 599)) {
-      this.done = true;
-      this.stream.close(NGHTTP2_PROTOCOL_ERROR);
-      return;
-    }
-    if (endStream) this.done = true;
-    (this.stream as http2.ServerHttp2Stream).respond(toObject(headers), { endStream, waitForTrailers: !endStream });
-    if (endStream) setImmediate(() => this.onSent());
+/** A response's stream can also send informational headers. */
+class ServerStream extends Http2Stream implements ResponseEncoder {
+  encode1xx(headers: Parameters<ResponseEncoder["encode1xx"]>[0]): void {
+    if (!this.localDone && !this.closed) this.session.sendHeaders(this.id, headers, false);
   }
 }
 
 /** Serves a connection whose first bytes have been read already. */
-export function serveHttp2(socket: net.Socket, first: Buffer, callbacks: ServerCallbacks): ServerConnection {
-  const connection: ServerConnection = {
+export function serveHttp2(socket: net.Socket, first: Buffer, callbacks: ServerCallbacks, settings: Http2Settings = HTTP2_DEFAULTS): ServerConnection {
+  const check = (stream: Http2Stream, fault: Fault | undefined) => {
+    // envoy 1.40: nothing is said of it; the connection ends a moment later.
+    if (fault) throw new Http2Error(undefined, fault, stream.id);
+  };
+  const sessionCallbacks: SessionCallbacks = {
+    onBegin(id) {
+      if (id % 2 === 0) throw new Http2Error(undefined);
+      if (id <= session.lastRemoteId) return undefined;
+      session.lastRemoteId = id;
+      const stream = new ServerStream(session, id);
+      session.streams.set(id, stream);
+      if (session.streams.size > settings.maxConcurrentStreams) stream.resetWith(Code.REFUSED_STREAM);
+      else stream.decoder = callbacks.newStream(stream);
+      return stream.closed ? undefined : stream;
+    },
+    onHeaders(stream, fields, endStream) {
+      const { decoder } = stream;
+      if (stream.begun) {
+        if (stream.remoteDone) throw new Http2Error(Code.STREAM_CLOSED);
+        check(stream, trailersFault(fields, endStream));
+        session.onRemoteDone(stream);
+        decoder?.onTrailers(toMap("request-trailers", fields));
+        return;
+      }
+      check(stream, requestFault(fields, endStream));
+      stream.begun = true;
+      stream.expected = lengthOf(fields);
+      if (endStream) session.onRemoteDone(stream);
+      decoder?.onHeaders(toMap("request", fields), endStream);
+    },
+    onStreamClosed() {},
+    onEnd(error) {
+      if (error) {
+        setTimeout(() => socket.destroy(), DELAYED_CLOSE_MS).unref();
+        socket.on("end", () => socket.destroy());
+        socket.resume();
+      } else socket.destroy();
+      callbacks.onClose();
+    },
+  };
+  socket.removeAllListeners("data");
+  socket.removeAllListeners("end");
+  const session: Http2Session = new Http2Session(socket, true, settings, sessionCallbacks);
+  socket.unshift(first);
+  socket.resume();
+  return {
     protocol: "HTTP/2",
     remoteAddress: `${socket.remoteAddress}:${socket.remotePort}`,
     localAddress: `${socket.localAddress}:${socket.localPort}`,
     close(flush) {
-      if (flush) session?.close();
-      else session?.destroy();
-      if (!session) socket.destroy();
+      if (flush) session.close();
+      else session.destroy();
     },
   };
-  let session: http2.ServerHttp2Session | undefined;
-  const server = http2.createServer({ settings: { enableConnectProtocol: false } });
-  server.on("sessionError", () => {});
-  server.on("session", (made) => {
-    session = made;
-    made.on("error", () => {});
-    made.on("close", () => callbacks.onClose());
-  });
-  // The raw headers come fourth; they keep the order.
-  server.on("stream", ((stream: http2.ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
-    let over = false;
-    stream.on("error", () => {});
-    const encoder = new ServerWriter(stream);
-    const decoder: RequestDecoder = callbacks.newStream(encoder);
-    const last = (flags & 1) !== 0;
-    // A request that ends with its headers has no data to tell of: another end would be heard as a body.
-    if (!last) readInto(stream, () => (over ? undefined : decoder), "request-trailers");
-    else stream.resume();
-    stream.on("close", () => {
-      if (over) return;
-      over = true;
-      if (stream.rstCode !== NGHTTP2_NO_ERROR || stream.aborted) gone();
-    });
-    stream.on("aborted", () => {
-      if (over) return;
-      over = true;
-      gone();
-    });
-    const gone = () => {
-      // envoy 1.40: RST_STREAM has its own words and flag.
-      if (socket.destroyed || socketEnded) decoder.onReset("ConnectionTermination");
-      else decoder.onReset("RemoteReset", stream.rstCode === NGHTTP2_REFUSED_STREAM ? "http2.remote_refuse" : "http2.remote_reset");
-    };
-    decoder.onHeaders(requestMap(raw), last);
-  }) as never);
-  // envoy 1.40: a client that closes its side is gone.
-  let socketEnded = false;
-  // Node's HTTP/2 takes what is left in the socket; it must not flow away before.
-  socket.removeAllListeners("data");
-  socket.removeAllListeners("end");
-  socket.pause();
-  socket.unshift(first);
-  server.emit("connection", socket);
-  socket.on("end", () => {
-    socketEnded = true;
-    session?.destroy();
-  });
-  return connection;
 }
 
-/** One stream of a connection to a host. */
-class ClientStream implements MessageEncoder {
-  private writer: ClientRequest | undefined;
-  over = false;
+class ClientStream extends Http2Stream {
+  isHead = false;
+
+  override encodeHeaders(headers: HeaderMap, endStream: boolean): void {
+    const method = headers.get(":method");
+    this.isHead = method === "HEAD";
+    // envoy 1.40: a guest's request may do without.
+    if (method !== "CONNECT" && !headers.has(":scheme")) headers.add(":scheme", "http");
+    super.encodeHeaders(headers, endStream);
+  }
+}
+
+/** Streams on one connection to a host. */
+class ClientConnection implements SessionCallbacks {
+  readonly session: Http2Session;
+  private draining = false;
 
   constructor(
-    private readonly session: http2.ClientHttp2Session,
-    private readonly decoder: ResponseDecoder,
-  ) {}
+    private readonly socket: net.Socket,
+    settings: Http2Settings,
+    private readonly pool: { onRoom(): void; onGone(connection: ClientConnection): void },
+  ) {
+    this.session = new Http2Session(socket, false, settings, this);
+  }
 
-  encodeHeaders(headers: HeaderMap, endStream: boolean): void {
-    if (isRefused(headers, REQUEST_PSEUDO) || headers.get(":method") === "CONNECT") {
-      setImmediate(() => {
-        if (this.over) return;
-        this.over = true;
-        this.decoder.onReset("ProtocolError");
-      });
+  get usable(): boolean {
+    return !this.draining && this.session.usable;
+  }
+
+  get hasRoom(): boolean {
+    return this.session.streams.size < this.session.peerMaxStreams;
+  }
+
+  start(decoder: ResponseDecoder): Http2Stream {
+    const stream = new ClientStream(this.session, this.session.newId());
+    this.session.streams.set(stream.id, stream);
+    stream.decoder = decoder;
+    return stream;
+  }
+
+  onBegin(id: number): undefined {
+    if (id % 2 === 0) throw new Http2Error(Code.PROTOCOL_ERROR);
+    return undefined;
+  }
+
+  onHeaders(stream: ClientStream, fields: Field[], endStream: boolean): void {
+    const decoder = stream.decoder as ResponseDecoder | undefined;
+    const fault = stream.begun ? trailersFault(fields, endStream) : responseFault(fields);
+    if (fault) throw new Http2Error(undefined, fault);
+    if (stream.begun) {
+      this.session.onRemoteDone(stream);
+      decoder?.onTrailers(toMap("response-trailers", fields));
       return;
     }
-    const stream = this.session.request(toObject(headers), { endStream, waitForTrailers: !endStream });
-    this.writer = new ClientRequest(stream, endStream);
-    const end = (reason: ResetReason) => {
-      if (this.over) return;
-      this.over = true;
-      this.decoder.onReset(reason);
-    };
-    stream.on("error", () => {});
-    stream.on("headers", (informational: http2.IncomingHttpHeaders) => this.decoder.on1xx(fromObject("response", informational)));
-    stream.on("response", ((_headers: unknown, flags: number, raw: string[]) => {
-      if (this.over) return;
-      const map = toMap("response", raw);
-      const last = (flags & 1) !== 0;
-      if (last) this.over = true;
-      else readInto(stream, () => this.reading(), "response-trailers");
-      this.decoder.onHeaders(map, last);
-    }) as never);
-    stream.on("close", () => {
-      if (stream.rstCode === NGHTTP2_PROTOCOL_ERROR) end("ProtocolError");
-      else if (stream.rstCode === NGHTTP2_REFUSED_STREAM) end("RemoteRefusedStreamReset");
-      else if (this.session.destroyed || this.session.closed) end("ConnectionTermination");
-      else end("RemoteReset");
-    });
+    const headers = toMap("response", fields);
+    const status = headers.get(":status")!;
+    if (status < "200") {
+      decoder?.on1xx(headers);
+      return;
+    }
+    stream.begun = true;
+    // A response to HEAD, and one that says that nothing has changed, promise what they do not send.
+    stream.expected = status === "204" ? 0 : status === "304" || stream.isHead ? undefined : lengthOf(fields);
+    if (endStream) this.session.onRemoteDone(stream);
+    decoder?.onHeaders(headers, endStream);
   }
 
-  private reading(): MessageDecoder | undefined {
-    if (this.over) return undefined;
-    const { decoder } = this;
-    return {
-      onHeaders() {},
-      onReset() {},
-      onData: (data, endStream) => {
-        if (endStream) this.over = true;
-        decoder.onData(data, endStream);
-      },
-      onTrailers: (trailers) => {
-        this.over = true;
-        decoder.onTrailers(trailers);
-      },
-    };
+  onSettings(): void {
+    this.pool.onRoom();
   }
 
-  encodeData(data: Bytes, endStream: boolean): void {
-    this.writer?.encodeData(data, endStream);
+  onStreamClosed(): void {
+    this.pool.onRoom();
+    if (this.draining && this.session.streams.size === 0) this.socket.destroySoon();
   }
 
-  encodeTrailers(trailers: HeaderMap): void {
-    this.writer?.encodeTrailers(trailers);
+  onGoaway(lastId: number): void {
+    this.draining = true;
+    this.pool.onGone(this);
+    for (const stream of [...this.session.streams.values()]) if (stream.id > lastId) stream.fail("RemoteRefusedStreamReset");
+    if (this.session.streams.size === 0) this.socket.destroySoon();
   }
 
-  reset(): void {
-    this.over = true;
-    this.writer?.cancel();
-  }
-
-  readDisable(disable: boolean): void {
-    this.writer?.readDisable(disable);
+  onEnd(): void {
+    this.pool.onGone(this);
+    this.socket.destroySoon();
   }
 }
 
-class ClientRequest extends Writer {
-  constructor(stream: http2.ClientHttp2Stream, done: boolean) {
-    super(stream);
-    this.done = done;
-  }
-
-  cancel(): void {
-    this.done = true;
-    if (!this.stream.closed) this.stream.close(NGHTTP2_INTERNAL_ERROR);
-  }
+interface Wish {
+  decoder: ResponseDecoder;
+  callbacks: PoolCallbacks;
+  at: number;
 }
 
-export function createHttp2Pool(options: PoolOptions): HostPool {
-  let session: http2.ClientHttp2Session | undefined;
-  let address = { remote: "", local: "" };
-  let connecting: { wishes: Set<{ decoder: ResponseDecoder; callbacks: PoolCallbacks; at: number }> } | undefined;
+export function createHttp2Pool(options: PoolOptions & { settings?: Http2Settings | undefined }): HostPool {
+  const connections: ClientConnection[] = [];
+  const addresses = new Map<ClientConnection, { remote: string; local: string }>();
+  /** Those who wait for a connection, or for room on one. */
+  const wishes = new Set<Wish>();
+  let connecting: net.Socket | undefined;
+  let closed = false;
 
-  const hand = (ready: http2.ClientHttp2Session, decoder: ResponseDecoder, callbacks: PoolCallbacks, readyNanoseconds: number) => {
-    callbacks.onReady(new ClientStream(ready, decoder), { protocol: "HTTP/2", remoteAddress: address.remote, localAddress: address.local, readyNanoseconds });
+  const hand = (connection: ClientConnection, { decoder, callbacks, at }: Wish, waited: boolean) => {
+    const { remote, local } = addresses.get(connection)!;
+    const readyNanoseconds = waited ? (options.scheduler.now() - at) * 1e6 : 0;
+    callbacks.onReady(connection.start(decoder), { protocol: "HTTP/2", remoteAddress: remote, localAddress: local, readyNanoseconds });
+  };
+  const free = () => connections.find((connection) => connection.usable && connection.hasRoom);
+  const serve = () => {
+    for (const wish of [...wishes]) {
+      const connection = free();
+      if (!connection) break;
+      wishes.delete(wish);
+      hand(connection, wish, true);
+    }
+    if (wishes.size > 0 && !connecting && !closed && !connections.some(({ usable }) => usable)) connect();
   };
 
   const connect = () => {
-    const wishes: NonNullable<typeof connecting>["wishes"] = new Set();
-    connecting = { wishes };
     options.newConnectionId();
-    const socket = connectTo(options);
+    const socket = options.connect?.() ?? connectTo(options);
+    connecting = socket;
     const fail = (reason: ResetReason, details: string) => {
       stopTimer();
-      if (connecting?.wishes !== wishes) return;
+      if (connecting !== socket) return;
       connecting = undefined;
       socket.destroy();
-      for (const { callbacks } of wishes) callbacks.onFailure(reason, details);
+      const waiting = [...wishes];
+      wishes.clear();
+      for (const { callbacks } of waiting) callbacks.onFailure(reason, details);
     };
     const stopTimer = options.scheduler.setTimeout(() => fail("ConnectionTimeout", "connection timeout"), options.connectTimeoutMs);
-    socket.once("error", (error) => fail("RemoteConnectionFailure", connectError(error)));
+    const onError = (error: Error) => fail("RemoteConnectionFailure", connectError(error));
+    socket.once("error", onError);
     socket.once(options.tls ? "secureConnect" : "connect", () => {
       stopTimer();
-      if (connecting?.wishes !== wishes) return;
+      if (connecting !== socket) return;
       connecting = undefined;
-      address = { remote: `${socket.remoteAddress}:${socket.remotePort}`, local: `${socket.localAddress}:${socket.localPort}` };
-      const made = http2.connect(`http://${options.host}:${options.port}`, { createConnection: () => socket });
-      made.on("error", () => {});
-      made.on("close", () => {
-        if (session === made) session = undefined;
+      socket.off("error", onError);
+      socket.setNoDelay(true);
+      const connection = new ClientConnection(socket, options.settings ?? HTTP2_DEFAULTS, {
+        onRoom: serve,
+        onGone(gone) {
+          const at = connections.indexOf(gone);
+          if (at >= 0) connections.splice(at, 1);
+          serve();
+        },
       });
-      made.on("goaway", () => {
-        if (session === made) session = undefined;
-      });
-      session = made;
-      for (const { decoder, callbacks, at } of wishes) hand(made, decoder, callbacks, (options.scheduler.now() - at) * 1e6);
+      addresses.set(connection, { remote: `${socket.remoteAddress}:${socket.remotePort}`, local: `${socket.localAddress}:${socket.localPort}` });
+      connections.push(connection);
+      serve();
     });
   };
 
   return {
     newStream(decoder, callbacks) {
-      if (session && !session.destroyed && !session.closed) {
-        hand(session, decoder, callbacks, 0);
+      const wish: Wish = { decoder, callbacks, at: options.scheduler.now() };
+      const connection = wishes.size === 0 ? free() : undefined;
+      if (connection) {
+        hand(connection, wish, false);
         return () => {};
       }
-      if (!connecting) connect();
-      const wish = { decoder, callbacks, at: options.scheduler.now() };
-      const { wishes } = connecting!;
       wishes.add(wish);
+      serve();
       return () => wishes.delete(wish);
     },
     close() {
+      closed = true;
+      wishes.clear();
+      connecting?.destroy();
       // What was reset just now has to be told first.
-      const open = session;
-      setImmediate(() => open?.destroy());
+      const open = [...connections];
+      setImmediate(() => {
+        for (const { session } of open) session.destroy();
+      });
     },
   };
 }

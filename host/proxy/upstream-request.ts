@@ -117,6 +117,8 @@ export class UpstreamRequest implements ResponseDecoder {
 
   // Towards the host.
 
+  private waiting: { data: Bytes; endStream: boolean } | undefined;
+
   private passHeaders(headers: HeaderMap, endStream: boolean): void {
     this.whenReady(() => this.writeHeaders(headers, endStream));
   }
@@ -130,9 +132,19 @@ export class UpstreamRequest implements ResponseDecoder {
   }
 
   private passData(data: Bytes, endStream: boolean): void {
+    const { waiting } = this;
+    if (waiting) {
+      waiting.data.move(data);
+      waiting.endStream = endStream;
+      return;
+    }
+    // envoy 1.40: what comes before there is a connection becomes one piece.
+    const first = { data, endStream };
+    if (!this.ready) this.waiting = first;
     this.whenReady(() => {
-      if (endStream) this.requestEnded = true;
-      this.encoder!.encodeData(data, endStream);
+      this.waiting = undefined;
+      if (first.endStream) this.requestEnded = true;
+      this.encoder!.encodeData(first.data, first.endStream);
     });
   }
 

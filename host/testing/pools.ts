@@ -71,7 +71,6 @@ function connectFunction(handler: Handler, decoder: ResponseDecoder, http2: bool
         encodeHeaders: (headers, endStream) =>
           afterRequest(() => {
             if (over) return;
-            headers.remove("keep-alive");
             if (endStream) over = true;
             // What Envoy finds in a chunked answer of HTTP/1.
             else if (!http2 && !headers.has("content-length")) headers.add("transfer-encoding", "chunked");

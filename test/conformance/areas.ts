@@ -7,6 +7,7 @@ export const AREAS: [title: string, prefixes: string[]][] = [
   ["whole exchanges: HTTP/1, HTTP/2, upgrades, early answers, aborts", ["plain-", "bad-", "b3-", "no-route", "redirect", "g10-", "g16-"]],
   ["statuses of headers, bodies, trailers; pausing and going on", ["b1-", "b8-", "h13-", "h19-", "g11-", "g12-", "g13-", "g14-", "combo-"]],
   ["HTTP/1 on the wire: odd requests and answers, headers of one hop", ["codec-"]],
+  ["HTTP/2 on the wire: odd frames and headers, ends of streams", ["h2-"]],
   ["access logs", ["log-"]],
   ["maps and buffers: what can be read and written when", ["b4-", "b5-", "b7-", "a3-", "g01-", "g02-", "g17-", "g18-", "g19-"]],
   ["buffer limits", ["h5-", "g15-"]],

@@ -2,6 +2,7 @@
 import http from "node:http";
 import http2 from "node:http2";
 import net from "node:net";
+import { frames } from "./frames.js";
 import type { ClientObservation, ClientSpec, Http2Request } from "./scenario.js";
 import { play, sleep } from "./upstreams.js";
 
@@ -21,7 +22,7 @@ export function rawClient(port: number, client: ClientSpec, seen: ClientObservat
       if (!ended) seen.closed_by_envoy = true;
     });
     socket.on("close", () => {
-      seen.raw = text;
+      seen.raw = client.frames ? frames(text) : text;
       resolve();
     });
     socket.on("connect", async () => {

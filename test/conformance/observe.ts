@@ -1,6 +1,7 @@
 // What is kept of a run: log lines, answers, what upstreams got, with everything that changes from run to run replaced by its name.
 import { PORTS, type PortName } from "./bootstrap.js";
 import type { LogEntry } from "./engine.js";
+import { upstreamFrames } from "./frames.js";
 import { PROBES } from "./probes.js";
 import type { Observation, Scenario } from "./scenario.js";
 
@@ -105,8 +106,9 @@ export function observation(
   const text = (value: unknown) => JSON.parse(normal(ports.outOf(JSON.stringify(value))).replace(/"date":"[^"]*"/g, '"date":"<date>"'));
   const upstream: Record<string, unknown[]> = {};
   for (const [name, list] of Object.entries(run.seen)) {
+    const shown = list.map((item) => (typeof item === "string" ? upstreamFrames(item) : item));
     if (list.length)
-      upstream[name] = (JSON.parse(normal(ports.outOf(JSON.stringify(list)))) as unknown[]).map((item) => (typeof item === "string" ? short(item) : item));
+      upstream[name] = (JSON.parse(normal(ports.outOf(JSON.stringify(shown)))) as unknown[]).map((item) => (typeof item === "string" ? short(item) : item));
   }
   const responses = run.responses === undefined ? undefined : (text(run.responses) as { raw?: string }[]);
   for (const response of responses ?? []) if (response?.raw) response.raw = short(response.raw);

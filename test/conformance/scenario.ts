@@ -37,6 +37,8 @@ export interface ClientSpec {
   at?: number;
   send?: Step[];
   wait?: number;
+  /** What comes back is HTTP/2: it is shown frame by frame. */
+  frames?: boolean;
   h2?: Http2Request[];
   /** Index of the plugin version to push. */
   ecds?: number;

@@ -2,6 +2,7 @@
 import { isIP } from "node:net";
 import type { PluginConfig } from "../../vm/plugin.js";
 import type { Json } from "../../vm/stream-info.js";
+import { HTTP2_DEFAULTS, type Http2Settings } from "../http2-session.js";
 import { ConfigError, type Fields } from "./fields.js";
 import { readPlugin } from "./wasm.js";
 
@@ -33,7 +34,8 @@ export interface ClusterConfig {
   hosts: HostConfig[];
   balancing: Balancing;
   connectTimeoutMs: number;
-  http2: boolean;
+  /** Speaks HTTP/2. */
+  http2: Http2Settings | undefined;
   enableTrailers: boolean;
   bufferLimit: number;
   tls: { sni: string | undefined } | undefined;
@@ -179,10 +181,24 @@ function readBalancing(fields: Fields, type: string): Balancing {
   return subset ? readSubset(subset, inner) : inner;
 }
 
+const WINDOWS = ["initial_stream_window_size", "initial_connection_window_size"] as const;
+
+/** Http2ProtocolOptions; its defaults where there are none. */
+export function readHttp2(fields: Fields | undefined): Http2Settings {
+  const [streamWindow = HTTP2_DEFAULTS.streamWindow, connectionWindow = HTTP2_DEFAULTS.connectionWindow] = WINDOWS.map((name) => {
+    const size = fields?.number(name);
+    if (size !== undefined && !(Number.isInteger(size) && size >= 65535 && size <= 0x7fffffff)) fields!.fail(name, "must be from 65535 to 2147483647");
+    return size;
+  });
+  const settings = { streamWindow, connectionWindow, maxConcurrentStreams: fields?.number("max_concurrent_streams") ?? HTTP2_DEFAULTS.maxConcurrentStreams };
+  fields?.done();
+  return settings;
+}
+
 const HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 function readProtocol(fields: Fields): Pick<ClusterConfig, "http2" | "enableTrailers" | "filters"> {
-  const result: Pick<ClusterConfig, "http2" | "enableTrailers" | "filters"> = { http2: false, enableTrailers: false, filters: [] };
+  const result: Pick<ClusterConfig, "http2" | "enableTrailers" | "filters"> = { http2: undefined, enableTrailers: false, filters: [] };
   const all = fields.message("typed_extension_protocol_options");
   const options = all?.message(HTTP_OPTIONS);
   all?.done();
@@ -190,9 +206,7 @@ function readProtocol(fields: Fields): Pick<ClusterConfig, "http2" | "enableTrai
   const explicit = options.message("explicit_http_config");
   const http1 = explicit?.message("http_protocol_options");
   const http2 = explicit?.message("http2_protocol_options");
-  result.http2 = http2 !== undefined;
-  // Windows and limits of HTTP/2 are node:http2's here.
-  http2?.accept("max_concurrent_streams", "initial_stream_window_size", "initial_connection_window_size").done();
+  result.http2 = http2 && readHttp2(http2);
   result.enableTrailers = http1?.bool("enable_trailers") ?? false;
   http1?.done();
   explicit?.done();
@@ -233,7 +247,7 @@ export function readCluster(fields: Fields): ClusterConfig {
     balancing: readBalancing(fields, type),
     connectTimeoutMs: fields.duration("connect_timeout") ?? 5000,
     ...protocol,
-    http2: protocol.http2 || http2Legacy !== undefined,
+    http2: protocol.http2 ?? (http2Legacy && readHttp2(http2Legacy)),
     bufferLimit: fields.number("per_connection_buffer_limit_bytes") ?? 1 << 20,
     tls: tlsConfig ? { sni } : undefined,
     ...(metadata ? { metadata } : {}),

@@ -5,8 +5,9 @@ import type { Json, StreamInfo } from "../../vm/stream-info.js";
 import { compileFormat, compileJson, DEFAULT_FORMAT, type Format } from "../access-log.js";
 import { toByteString } from "../byte-string.js";
 import { type Rules, readRules } from "../header-to-metadata.js";
+import type { Http2Settings } from "../http2-session.js";
 import { type RouteTable, readRouteTable } from "../routes.js";
-import { readAddress, readMetadata } from "./cluster.js";
+import { readAddress, readHttp2, readMetadata } from "./cluster.js";
 import { ConfigError, type Fields } from "./fields.js";
 import { readPlugin } from "./wasm.js";
 
@@ -39,6 +40,7 @@ export interface HcmConfig {
   serverName: string;
   generateRequestId: boolean;
   statPrefix: string;
+  http2: Http2Settings;
   upgrades: Set<string>;
   mappers: LocalReplyMapper[];
   bodyFormat: { format: Format; contentType: string } | undefined;
@@ -253,12 +255,12 @@ function readHcm(fields: Fields, clusters: KnownClusters): HcmConfig {
     serverName: fields.string("server_name") ?? "envoy",
     generateRequestId: fields.bool("generate_request_id") ?? true,
     statPrefix: fields.required("stat_prefix"),
+    http2: readHttp2(http2),
     upgrades: new Set(upgrades.filter((type) => type !== "")),
     ...readMappers(fields.message("local_reply_config")),
   };
   http1?.done();
   common?.accept("idle_timeout").done();
-  http2?.accept("max_concurrent_streams", "initial_stream_window_size", "initial_connection_window_size").done();
   fields.done();
   return config;
 }

@@ -49,6 +49,16 @@ const callouts: Scenario[] = [
     clients: [{ ...GET, wait: 350 }],
   },
   {
+    id: "g24-hop-headers",
+    about: "headers of one hop in the answer to http_call",
+    plugins: [p1([`on_request_headers: ${call()}`, "on_http_call_response: pairs 6"])],
+    upstream: {
+      alt: ["HTTP/1.1 200 OK\r\nkeep-alive: timeout=5\r\nproxy-connection: x\r\nupgrade: y\r\nconnection: x-a\r\nx-a: 1\r\ncontent-length: 0\r\n\r\n"],
+      up: [150, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"],
+    },
+    clients: [{ ...GET, wait: 250 }],
+  },
+  {
     id: "g24-body",
     about: "http_call with a body",
     plugins: [
