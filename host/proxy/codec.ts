@@ -27,6 +27,8 @@ export interface MessageEncoder {
   reset(reason: ResetReason): void;
   /** Stops (or starts again) reading what the peer sends on this stream. Calls are counted: as many `false` as `true` let it flow. */
   readDisable(disable: boolean): void;
+  /** Told when more waits to be sent than the peer takes, and when that is over: as many times as the other. */
+  onWatermark?: ((above: boolean) => void) | undefined;
 }
 
 /** A response on its way to the client. */

@@ -114,7 +114,7 @@ export class ConnectionManager implements ServerCallbacks {
 export class ActiveStream implements RequestDecoder, RouterStream {
   readonly info: StreamInfo;
   private manager!: FilterManager;
-  private router!: Router;
+  private router: Router | undefined;
   private requestHeaders: HeaderMap | undefined;
   private cachedRoute: StreamRoute | undefined | null = null;
   requestComplete = false;
@@ -132,6 +132,9 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     readonly encoder: ResponseEncoder,
   ) {
     const { options } = connection;
+    encoder.onWatermark = (above) => {
+      if (!this.ended) this.router?.readDisable(above);
+    };
     this.info = new StreamInfo(options.clock, connection.info);
     this.info.protocol = connection.protocol;
     if (options.listener) this.info.listener = options.listener;
@@ -224,7 +227,8 @@ export class ActiveStream implements RequestDecoder, RouterStream {
       if (factory) factories.push(factory);
     }
     this.router = new Router(this, options.clusters);
-    factories.push(() => this.router);
+    const { router } = this;
+    factories.push(() => router);
     const limit = route?.requestBufferLimit;
     // envoy 1.40: a HTTP/2 stream may hold its window (initial_stream_window_size), whatever the connection's limit is.
     const own = this.connection.protocol === "HTTP/2" ? options.http2Window : options.bufferLimit;
@@ -241,7 +245,7 @@ export class ActiveStream implements RequestDecoder, RouterStream {
       if (!this.responseStarted) this.cachedRoute = null;
     },
     holdRequest: (hold: boolean) => this.encoder.readDisable(hold),
-    holdResponse: (hold: boolean) => this.router.readDisable(hold),
+    holdResponse: (hold: boolean) => this.router!.readDisable(hold),
     rewriteLocalReply: (reply: { status: number; headers: HeaderMap; body: string }) => {
       // envoy 1.40: after a bad request, whoever found it bad, nothing is expected of a HTTP/1 client.
       if (reply.status === 400) this.connection.closing = true;

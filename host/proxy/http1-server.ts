@@ -58,6 +58,9 @@ const DELAYED_CLOSE_MS = 1000;
 /** What is read of a stream that is held. */
 const READ_AHEAD = 1 << 20;
 
+/** So many requests that came together are answered without a turn of the event loop. */
+const IN_A_ROW = 8;
+
 /** What a read can bring at most: after such a one there may be more at once. */
 const FULL_READ = 64 * 1024;
 
@@ -89,6 +92,7 @@ class Connection implements ServerConnection, MessageHandler {
   private closing = false;
   private disabled = 0;
   private keepAlive = true;
+  private exchanges = 0;
   private ending: NodeJS.Timeout | undefined;
 
   constructor(
@@ -196,6 +200,7 @@ class Connection implements ServerConnection, MessageHandler {
     const encoder = new Encoder(this, method);
     const exchange: Exchange = { decoder: this.callbacks.newStream(encoder), encoder, requestDone: false, responseDone: false };
     this.exchange = exchange;
+    this.writer.watch((above) => encoder.onWatermark?.(above));
     const endStream = framing.kind === "none" || (framing.kind === "length" && framing.size === 0);
     if (endStream) exchange.requestDone = true;
     this.parser.pause();
@@ -255,11 +260,15 @@ class Connection implements ServerConnection, MessageHandler {
   private next(): void {
     this.exchange = undefined;
     if (this.closed || this.closing) return;
-    if (this.disabled === 0) this.socket.resume();
-    // Not inside the call that ended the response: what is behind it runs first.
-    process.nextTick(() => {
+    // What held the one does not hold the other.
+    this.disabled = 0;
+    this.socket.resume();
+    // Not inside the call that ended the response: what is behind it runs first. And what waits for the event loop has its turn now and then.
+    const go = () => {
       if (!this.closed && !this.closing && !this.exchange) this.parse(() => this.parser.resume());
-    });
+    };
+    if (++this.exchanges % IN_A_ROW === 0) setImmediate(go);
+    else process.nextTick(go);
   }
 
   onReset(encoder: Encoder): void {
@@ -310,6 +319,7 @@ class Connection implements ServerConnection, MessageHandler {
 }
 
 class Encoder implements ResponseEncoder {
+  onWatermark: ((above: boolean) => void) | undefined;
   private done = false;
   private closes = false;
 
@@ -355,6 +365,7 @@ class Encoder implements ResponseEncoder {
 
   private end(): void {
     this.done = true;
+    this.connection.writer.watch(undefined);
     this.connection.onResponseDone(this, this.closes);
   }
 

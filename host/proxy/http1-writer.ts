@@ -16,16 +16,37 @@ export function reasonPhrase(status: number): string {
 /** Up to this size a body's piece is joined with what surrounds it. */
 const JOIN = 16 * 1024;
 
+/** Of what is written and not taken, more than this holds back where it comes from. */
+const HIGH_WATERMARK = 1 << 20;
+
 export class MessageWriter {
   private text = "";
   private pieces: (string | Uint8Array)[] = [];
   private scheduled = false;
   private chunked = false;
+  private above = false;
+  /** Told when more waits to be sent than the peer takes, and when that is over. */
+  onWatermark: ((above: boolean) => void) | undefined;
 
   constructor(
     private readonly socket: net.Socket,
     private readonly enableTrailers: boolean,
-  ) {}
+  ) {
+    socket.on("drain", () => this.setAbove(false));
+  }
+
+  private setAbove(above: boolean): void {
+    if (this.above === above) return;
+    this.above = above;
+    this.onWatermark?.(above);
+  }
+
+  /** Another message begins or ends: its owner is told from now on, of what is so already too. */
+  watch(onWatermark: ((above: boolean) => void) | undefined): void {
+    if (this.above) this.onWatermark?.(false);
+    this.onWatermark = onWatermark;
+    if (this.above) onWatermark?.(true);
+  }
 
   /** Begins a message. `framing`: what to write where the map has no content-length. */
   head(startLine: string, headers: HeaderMap, framing: "chunked" | "zero" | "none"): void {
@@ -91,5 +112,6 @@ export class MessageWriter {
       if (text !== "") socket.write(text, "latin1");
       socket.uncork();
     } else if (text !== "") socket.write(text, "latin1");
+    if (socket.writableLength > HIGH_WATERMARK) this.setAbove(true);
   }
 }

@@ -9,13 +9,13 @@ export interface WorkerSettings {
   file: string;
   concurrency: number;
   wasmLogLevel: number;
-  /** Counts while the thread is alive. */
+  /** Two numbers: one counts while the thread is alive, the other log lines that have been taken from it. */
   beats: SharedArrayBuffer;
 }
 
 export type WorkerMessage =
   | { kind: "ready"; listeners: { name: string; host: string; port: number }[]; admin: { host: string; port: number } | undefined }
-  | { kind: "log"; line: EngineLogLine }
+  | { kind: "log"; lines: EngineLogLine[] }
   | { kind: "output"; text: string }
   | { kind: "crash"; signal: string; call: string }
   | { kind: "ended"; how: number | string };
@@ -56,7 +56,7 @@ const START_FACTOR = 12;
 
 /** Resolves when it serves; rejects with the reason that Envoy would have had. */
 export async function launchNodeEngine(options: NodeEngineOptions): Promise<RunningNodeEngine> {
-  const beats = new SharedArrayBuffer(4);
+  const beats = new SharedArrayBuffer(8);
   const counter = new Int32Array(beats);
   const settings: WorkerSettings = {
     bootstrap: options.bootstrap,
@@ -98,8 +98,12 @@ export async function launchNodeEngine(options: NodeEngineOptions): Promise<Runn
   worker.on("message", (message: WorkerMessage) => {
     if (message.kind === "ready") onReady?.(message);
     else if (message.kind === "log") {
-      if (message.line.level === "critical" && message.line.logger === "main") reason = message.line.text.split("\n").at(-1) ?? "";
-      options.onLog?.(message.line);
+      for (const line of message.lines) {
+        if (line.level === "critical" && line.logger === "main") reason = line.text.split("\n").at(-1) ?? "";
+        options.onLog?.(line);
+      }
+      Atomics.add(counter, 1, message.lines.length);
+      Atomics.notify(counter, 1);
     } else if (message.kind === "output") options.onOutput?.(message.text);
     else if (message.kind === "crash") reason = `a real Envoy would ${message.signal === "hang" ? "hang" : `die (${message.signal})`} here: ${message.call}`;
     else end(message.how === 0 ? 0 : 1, reason || (message.how === 0 ? "exit code 0" : String(message.how)));

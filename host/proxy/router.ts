@@ -154,6 +154,7 @@ export class Router implements StreamFilter {
       },
       onFilterReset: (details) => stream.resetStream(details),
       checkHeaders: (map) => this.checkHeaders(map),
+      holdRequest: (hold) => stream.holdRequest(hold),
     });
     this.upstream = upstream;
     this.timeoutMs = timeoutMs;

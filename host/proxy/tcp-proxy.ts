@@ -16,6 +16,8 @@ export interface TcpOptions {
   newConnectionId(): number;
 }
 
+const BUFFER = 1 << 20;
+
 export class TcpConnection {
   private readonly info: StreamInfo;
   private readonly contexts: TcpContext[] = [];
@@ -64,7 +66,9 @@ export class TcpConnection {
     socket.on("data", (data: Buffer) => {
       this.incoming.append(data);
       onRead();
+      this.pace();
     });
+    socket.on("drain", () => this.pace());
     socket.on("end", () => {
       this.clientEnded = true;
       this.incomingEnded = true;
@@ -124,7 +128,9 @@ export class TcpConnection {
     upstream.on("data", (data: Buffer) => {
       this.outgoing.append(data);
       onWrite();
+      this.pace();
     });
+    upstream.on("drain", () => this.pace());
     upstream.on("end", () => {
       ended = true;
       onWrite();
@@ -152,7 +158,18 @@ export class TcpConnection {
     if (!upstream || this.over) return;
     for (const piece of this.incoming.parts()) upstream.write(piece);
     this.incoming.clear();
+    this.pace();
     if (this.incomingEnded) upstream.end();
+  }
+
+  /** Neither side is read while what it sends is held here, or the other side does not take it (envoy 1.40: per_connection_buffer_limit_bytes). */
+  private pace(): void {
+    const { socket, upstream } = this;
+    if (this.over) return;
+    const full = (held: Bytes, to: net.Socket | undefined) => held.length > BUFFER || (to !== undefined && to.writableLength > BUFFER);
+    // A filter that holds the new connection has stopped it already.
+    if (this.stoppedAt !== -1) socket[full(this.incoming, upstream) ? "pause" : "resume"]();
+    upstream?.[full(this.outgoing, socket) ? "pause" : "resume"]();
   }
 
   private continueReading(): void {
@@ -175,6 +192,7 @@ export class TcpConnection {
     this.info.bytesSent += this.outgoing.length;
     for (const piece of this.outgoing.parts()) this.socket.write(piece);
     this.outgoing.clear();
+    this.pace();
     if (endStream) {
       if (this.clientEnded) this.closedBy = CloseType.Local;
       this.socket.end();

@@ -19,6 +19,8 @@ export interface UpstreamCallbacks {
   onFilterReset(details: string): void;
   /** Looks at the headers as they leave for the upstream; answers and returns false where they must not. */
   checkHeaders(headers: HeaderMap): boolean;
+  /** The host does not take the request as fast as it comes. */
+  holdRequest(hold: boolean): void;
 }
 
 export class UpstreamRequest implements ResponseDecoder {
@@ -54,6 +56,9 @@ export class UpstreamRequest implements ResponseDecoder {
         info.upstream.readyNanoseconds = BigInt(Math.round(upstream.readyNanoseconds));
         this.cluster.statistics.requests.value++;
         this.ready = true;
+        encoder.onWatermark = (above) => {
+          if (!this.over) this.callbacks.holdRequest(above);
+        };
         for (let i = 0; i < this.held; i++) encoder.readDisable(true);
         for (const step of this.beforeReady.splice(0)) {
           if (this.over) return;

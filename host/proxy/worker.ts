@@ -1,11 +1,34 @@
 // The thread in which `envoyscript run` lets the engine work: whatever a guest does, the process around it stays able to stop.
 import { parentPort, workerData } from "node:worker_threads";
-import { startEngine } from "./engine.js";
+import { type EngineLogLine, startEngine } from "./engine.js";
 import type { WorkerMessage, WorkerSettings } from "./launch.js";
 
 const settings = workerData as WorkerSettings;
 const beats = new Int32Array(settings.beats);
-const send = (message: WorkerMessage): void => parentPort!.postMessage(message);
+const send = (message: WorkerMessage): void => {
+  flush();
+  parentPort!.postMessage(message);
+};
+
+/** Log lines go together, and no further ahead of whoever writes them down than this. */
+const BATCH = 500;
+const AHEAD = 10_000;
+let lines: EngineLogLine[] = [];
+let sent = 0;
+
+function flush(): void {
+  if (lines.length === 0) return;
+  sent += lines.length;
+  parentPort!.postMessage({ kind: "log", lines } satisfies WorkerMessage);
+  lines = [];
+  // As a real Envoy, whose log is written before it goes on.
+  for (let handled = Atomics.load(beats, 1); ((sent - handled) | 0) > AHEAD; handled = Atomics.load(beats, 1)) Atomics.wait(beats, 1, handled, 100);
+}
+
+function log(line: EngineLogLine): void {
+  if (lines.push(line) === 1) setImmediate(flush);
+  if (lines.length >= BATCH) flush();
+}
 
 // The thread is alive as long as this counts.
 setInterval(() => Atomics.add(beats, 0, 1), 200).unref();
@@ -15,7 +38,7 @@ const engine = startEngine({
   file: settings.file,
   concurrency: settings.concurrency,
   wasmLogLevel: settings.wasmLogLevel,
-  onLog: (line) => send({ kind: "log", line }),
+  onLog: log,
   onOutput: (text) => send({ kind: "output", text }),
   onCrash: (signal, call) => send({ kind: "crash", signal, call }),
 });
