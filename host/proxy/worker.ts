@@ -12,6 +12,7 @@ const send = (message: WorkerMessage): void => {
 
 /** Log lines go together, and no further ahead of whoever writes them down than this. */
 const BATCH = 500;
+let batch = 1;
 const AHEAD = 10_000;
 let lines: EngineLogLine[] = [];
 let sent = 0;
@@ -27,7 +28,8 @@ function flush(): void {
 
 function log(line: EngineLogLine): void {
   if (lines.push(line) === 1) setImmediate(flush);
-  if (lines.length >= BATCH) flush();
+  // While it starts, everything is told at once.
+  if (lines.length >= batch) flush();
 }
 
 // The thread is alive as long as this counts.
@@ -46,7 +48,10 @@ parentPort!.on("message", (message: "terminate") => {
   if (message === "terminate") engine.terminate();
 });
 engine.ready.then(
-  () => send({ kind: "ready", listeners: engine.listeners(), admin: engine.admin() }),
+  () => {
+    batch = BATCH;
+    send({ kind: "ready", listeners: engine.listeners(), admin: engine.admin() });
+  },
   () => {},
 );
 void engine.ended.then((how) => {
