@@ -1,6 +1,6 @@
 // Envoy's format strings, as access logs, header values and local replies use them (%RESPONSE_CODE% and its like).
 import { hostname } from "node:os";
-import { grpcStatusOf } from "../vm/grpc-status.js";
+import { grpcStatusOf, isGrpcType } from "../vm/grpc-status.js";
 import type { HeaderMap } from "../vm/headermap.js";
 import type { Json, StreamInfo } from "../vm/stream-info.js";
 import { TOKEN, toByteString } from "./byte-string.js";
@@ -100,7 +100,8 @@ const header = (mapOf: (info: StreamInfo) => HeaderMap | undefined): OperatorKin
     if (names.some((name) => !TOKEN.test(name.replace(/^:/, ""))))
       return refuse.reason("Invalid header configuration. Format string contains invalid characters.");
     const [first = "", other] = names.map((name) => name.toLowerCase());
-    return (info) => mapOf(info)?.joined(first) ?? (other === undefined ? undefined : mapOf(info)?.joined(other));
+    // envoy 1.40: of several values the first.
+    return (info) => mapOf(info)?.get(first) ?? (other === undefined ? undefined : mapOf(info)?.get(other));
   });
 
 const withoutPort = (address: (info: StreamInfo) => string): OperatorKind =>
@@ -116,7 +117,7 @@ function grpcStatus(info: StreamInfo): string | undefined {
   const status = info.responseTrailers?.get("grpc-status") ?? info.responseHeaders?.get("grpc-status");
   if (status !== undefined && /^\d+$/.test(status)) return status;
   // envoy 1.40: of the HTTP status, where the request was gRPC.
-  if (!/^application\/grpc($|[+;])/.test(info.requestHeaders?.get("content-type") ?? "") || info.responseCode === undefined) return undefined;
+  if (!isGrpcType(info.requestHeaders?.get("content-type")) || info.responseCode === undefined) return undefined;
   return String(grpcStatusOf(info.responseCode));
 }
 
@@ -138,7 +139,7 @@ const METADATA: Record<string, (info: StreamInfo) => Record<string, Json> | unde
 
 const OPERATORS: Record<string, OperatorKind> = {
   RESPONSE_CODE: plain((info) => info.responseCode ?? 0),
-  RESPONSE_CODE_DETAILS: optional((argument) => (info) => (argument ? info.responseCodeDetails : info.responseCodeDetails?.replace(/\s/g, "_"))),
+  RESPONSE_CODE_DETAILS: optional((argument) => (info) => (argument ? info.responseCodeDetails : info.responseCodeDetails?.replace(/[ \t-\r]/g, "_"))),
   RESPONSE_FLAGS: plain(flags),
   CONNECTION_TERMINATION_DETAILS: plain((info) => info.connection.terminationDetails),
   UPSTREAM_CLUSTER: plain((info) => info.upstreamCluster),
@@ -146,7 +147,7 @@ const OPERATORS: Record<string, OperatorKind> = {
   UPSTREAM_HOST: plain((info) => info.upstream.host),
   UPSTREAM_REMOTE_ADDRESS: plain((info) => info.upstream.remoteAddress),
   UPSTREAM_LOCAL_ADDRESS: plain((info) => info.upstream.localAddress),
-  UPSTREAM_TRANSPORT_FAILURE_REASON: plain((info) => info.upstream.transportFailure?.replace(/\s/g, "_")),
+  UPSTREAM_TRANSPORT_FAILURE_REASON: plain((info) => info.upstream.transportFailure?.replace(/[ \t-\r]/g, "_")),
   UPSTREAM_REQUEST_ATTEMPT_COUNT: plain((info) => info.upstream.attempts),
   BYTES_RECEIVED: plain((info) => info.bytesReceived),
   BYTES_SENT: plain((info) => info.bytesSent),

@@ -17,6 +17,7 @@ export interface AdminHost {
 type Answer = { status?: number; type?: string; body: string };
 
 const FORMATS = ["text", "json", "prometheus"];
+const BUCKETS = ["cumulative", "disjoint", "summary"];
 const KINDS = new Map<string, Selection["type"]>([
   ["counters", "counter"],
   ["gauges", "gauge"],
@@ -30,6 +31,9 @@ function selection(query: URLSearchParams): Selection | Answer {
   const kind = (query.get("type") ?? "all").toLowerCase();
   if (kind !== "all" && !KINDS.has(kind)) return { status: 400, body: "invalid &type= param" };
   found.type = KINDS.get(kind);
+  const buckets = query.get("histogram_buckets") ?? "summary";
+  if (!BUCKETS.includes(buckets)) return { status: 400, body: `usage: /stats?histogram_buckets=(${BUCKETS.join("|")})\n` };
+  found.buckets = buckets as "summary";
   const filter = query.get("filter");
   if (!filter) return found;
   try {

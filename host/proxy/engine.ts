@@ -390,15 +390,21 @@ class Running implements Engine {
 
   private accessLogs(configs: AccessLogConfig[]): ((info: StreamInfo, thread: Thread) => void)[] {
     return configs.map((config) => {
-      if (config.kind === "wasm") {
-        const slot = this.load(config.plugin);
-        return (info, thread) => slot.plugin!.on(thread).root?.logStream(info);
-      }
-      const { to, format } = config;
-      if (to === "stdout") return (info) => this.options.onOutput?.(toUnicode(format(info)));
-      if (to === "stderr") return (info) => void process.stderr.write(toUnicode(format(info)));
-      return (info) => appendFileSync(to.file, format(info), "latin1");
+      const write = this.accessLog(config);
+      const { wanted } = config;
+      return wanted ? (info, thread) => wanted(info) && write(info, thread) : write;
     });
+  }
+
+  private accessLog(config: AccessLogConfig): (info: StreamInfo, thread: Thread) => void {
+    if (config.kind === "wasm") {
+      const slot = this.load(config.plugin);
+      return (info, thread) => slot.plugin!.on(thread).root?.logStream(info);
+    }
+    const { to, format } = config;
+    if (to === "stdout") return (info) => this.options.onOutput?.(toUnicode(format(info)));
+    if (to === "stderr") return (info) => void process.stderr.write(toUnicode(format(info)));
+    return (info) => appendFileSync(to.file, format(info), "latin1");
   }
 
   private tcpListener(config: ListenerConfig): (socket: net.Socket, thread: Thread) => void {

@@ -121,7 +121,8 @@ export class Http2Stream implements MessageEncoder {
   encodeTrailers(trailers: HeaderMap): void {
     if (this.localDone || this.closed) return;
     this.localDone = true;
-    this.ending = trailers;
+    // envoy 1.40: trailers without a field are the end of the body.
+    this.ending = trailers.length > 0 ? trailers : "data";
     this.pump();
   }
 

@@ -71,8 +71,12 @@ export function mapLocalReply(
   let { status, body } = reply;
   info.responseCode = status;
   let format = bodyFormat;
-  const mapper = mappers.find((candidate) => candidate.matches(info, status));
+  let ownType = false;
+  const mapper = mappers.find((candidate) => candidate.matches(info, reply.headers));
   if (mapper) {
+    const before = reply.headers.get("content-type");
+    for (const edit of mapper.edits) edit(reply.headers, info);
+    ownType = reply.headers.get("content-type") !== before;
     if (mapper.status !== undefined) {
       status = mapper.status;
       info.responseCode = status;
@@ -82,8 +86,14 @@ export function mapLocalReply(
     if (mapper.format) format = { format: mapper.format, contentType: mapper.contentType ?? "text/plain" };
   }
   if (!format) return { status, body };
+  // The answer's headers are the stream's only later.
+  const present = info.responseHeaders;
+  info.responseHeaders = reply.headers;
   body = format.format(info, body);
+  if (present) info.responseHeaders = present;
+  else delete info.responseHeaders;
   reply.headers.assign("content-length", String(body.length));
-  reply.headers.assign("content-type", format.contentType);
+  // envoy 1.40: a type that a mapper adds stays.
+  if (!ownType) reply.headers.assign("content-type", format.contentType);
   return { status, body };
 }

@@ -1,12 +1,13 @@
 // Envoy's route table: virtual hosts by domain, routes in order, and what a route does to a request and its answer.
+
 import { isGrpcType } from "../vm/grpc-status.js";
 import type { HeaderMap } from "../vm/headermap.js";
 import type { Json, StreamInfo } from "../vm/stream-info.js";
-import { compileFormat } from "./access-log.js";
 import { readMetadata } from "./config/cluster.js";
 import { ConfigError, Fields } from "./config/fields.js";
 import type { KnownClusters } from "./config/listener.js";
 import type { StreamRoute } from "./connection-manager.js";
+import { type HeaderEdit, readEdits } from "./header-edits.js";
 import { type HeaderMatch, readHeaderMatch, readStringMatch, type StringMatch } from "./matchers.js";
 import { readRegex } from "./regex.js";
 
@@ -16,7 +17,6 @@ interface Facts {
 }
 
 type Match = (headers: HeaderMap, facts: Facts) => boolean;
-type HeaderEdit = (headers: HeaderMap, info: StreamInfo) => void;
 
 /** A configured route, before it meets a request. */
 interface RouteConfig {
@@ -25,6 +25,7 @@ interface RouteConfig {
 }
 
 interface VirtualHost {
+  name: string;
   domains: string[];
   routes: RouteConfig[];
 }
@@ -44,40 +45,8 @@ interface Inherited {
   check(kind: "cluster" | "weighted cluster", name: string, at: Fields): void;
 }
 
-const APPEND = ["APPEND_IF_EXISTS_OR_ADD", "ADD_IF_ABSENT", "OVERWRITE_IF_EXISTS_OR_ADD", "OVERWRITE_IF_EXISTS"] as const;
-
-/** `…headers_to_add` and `…headers_to_remove`. envoy 1.40: removes, then overwrites, then adds; all values come from before that. */
-function readEdits(fields: Fields, direction: "request" | "response"): HeaderEdit[] {
-  const additions = fields.list(`${direction}_headers_to_add`).map((entry) => {
-    const header = entry.message("header");
-    if (!header) return entry.fail("header", "is missing");
-    const key = header.required("key").toLowerCase();
-    const value = compileFormat(header.string("value") ?? "", header.path, true);
-    header.done();
-    const append = entry.bool("append");
-    const action = append === undefined ? entry.choice("append_action", APPEND, "APPEND_IF_EXISTS_OR_ADD") : append ? APPEND[0] : APPEND[2];
-    const keepEmpty = entry.bool("keep_empty_value") ?? false;
-    entry.done();
-    return { key, value, action, keepEmpty };
-  });
-  const removals = fields.strings(`${direction}_headers_to_remove`).map((name) => name.toLowerCase());
-  if (additions.length === 0 && removals.length === 0) return [];
-  return [
-    (headers, info) => {
-      for (const name of removals) headers.remove(name);
-      const add: [string, string][] = [];
-      const overwrite: [string, string][] = [];
-      for (const { key, value, action, keepEmpty } of additions) {
-        const text = value(info);
-        if (text === "" && !keepEmpty) continue;
-        if (action === "APPEND_IF_EXISTS_OR_ADD" || (action === "ADD_IF_ABSENT" && !headers.has(key))) add.push([key, text]);
-        else if (action === "OVERWRITE_IF_EXISTS_OR_ADD" || (action === "OVERWRITE_IF_EXISTS" && headers.has(key))) overwrite.push([key, text]);
-      }
-      for (const [key, text] of overwrite) headers.replace(key, text);
-      for (const [key, text] of add) headers.add(key, text);
-    },
-  ];
-}
+const readDirection = (fields: Fields, direction: "request" | "response"): HeaderEdit[] =>
+  readEdits(fields, `${direction}_headers_to_add`, `${direction}_headers_to_remove`);
 
 function readPerFilter(fields: Fields): Map<string, boolean> {
   const disabled = new Map<string, boolean>();
@@ -97,16 +66,16 @@ function readPerFilter(fields: Fields): Map<string, boolean> {
 
 export function readRouteTable(fields: Fields, clusters: KnownClusters): RouteTable {
   const validate = fields.bool("validate_clusters") ?? true;
-  const requestEdits = readEdits(fields, "request");
-  const responseEdits = readEdits(fields, "response");
+  const requestEdits = readDirection(fields, "request");
+  const responseEdits = readDirection(fields, "response");
   const perFilter = readPerFilter(fields);
   const hosts = fields.list("virtual_hosts").map((host): VirtualHost => {
     const metadata = readMetadata(host.message("metadata"));
     const inherited: Inherited = {
       virtualHostName: host.required("name"),
       virtualHostMetadata: metadata,
-      requestEdits: [...readEdits(host, "request"), ...requestEdits],
-      responseEdits: [...readEdits(host, "response"), ...responseEdits],
+      requestEdits: [...readDirection(host, "request"), ...requestEdits],
+      responseEdits: [...readDirection(host, "response"), ...responseEdits],
       perFilter: new Map([...perFilter, ...readPerFilter(host)]),
       bufferLimit: host.number("request_body_buffer_limit") ?? host.number("per_request_buffer_limit_bytes"),
       clusters,
@@ -118,7 +87,7 @@ export function readRouteTable(fields: Fields, clusters: KnownClusters): RouteTa
     const domains = host.strings("domains").map((domain) => domain.toLowerCase());
     const routes = host.list("routes").map((route) => readRoute(route, inherited));
     host.done();
-    return { domains, routes };
+    return { name: inherited.virtualHostName, domains, routes };
   });
   const ignorePort = fields.bool("ignore_port_in_host_matching") ?? false;
   const name = fields.string("name") ?? "";
@@ -135,6 +104,7 @@ export function readRouteTable(fields: Fields, clusters: KnownClusters): RouteTa
   return (headers, info) => {
     const authority = (headers.get(":authority") ?? "").toLowerCase();
     const host = findHost(hosts, ignorePort ? authority.replace(/:\d+$/, "") : authority);
+    info.virtualHostName = host?.name;
     // envoy 1.40: without a path, or the scheme it came by, nothing matches.
     if (!host || !headers.has(":path") || !headers.has("x-forwarded-proto")) return undefined;
     return host.routes.find((route) => route.match(headers, { info }))?.bind(headers, info);
@@ -235,8 +205,8 @@ function readRoute(fields: Fields, inherited: Inherited): RouteConfig {
   const { match, path } = readMatch(matchFields);
   const routeName = fields.string("name") ?? "";
   const metadata = readMetadata(fields.message("metadata"));
-  const requestEdits = [...readEdits(fields, "request"), ...inherited.requestEdits];
-  const responseEdits = [...readEdits(fields, "response"), ...inherited.responseEdits];
+  const requestEdits = [...readDirection(fields, "request"), ...inherited.requestEdits];
+  const responseEdits = [...readDirection(fields, "response"), ...inherited.responseEdits];
   const perFilter = new Map([...inherited.perFilter, ...readPerFilter(fields)]);
   const requestBufferLimit = fields.number("request_body_buffer_limit") ?? fields.number("per_request_buffer_limit_bytes") ?? inherited.bufferLimit;
   const action = readAction(fields, path, inherited);

@@ -1,5 +1,5 @@
 // Statistics as Envoy's admin port shows them: those of wasm filters, and the usual few of listeners and clusters.
-import type { Histogram } from "../vm/histogram.js";
+import type { Distribution, Histogram } from "../vm/histogram.js";
 import { type MetricStore, MetricType, type Stat } from "../vm/metrics.js";
 
 interface Line {
@@ -17,6 +17,8 @@ export interface Selection {
   type?: Line["type"] | undefined;
   /** Only those that were ever changed; of what the engine itself counts, those that are not 0. */
   usedOnly?: boolean;
+  /** How histograms are shown. */
+  buckets?: "summary" | "cumulative" | "disjoint" | undefined;
 }
 
 const TYPES = ["counter", "gauge", "histogram"] as const;
@@ -96,7 +98,9 @@ export class Statistics {
 
   text(selection: Selection): string {
     const { simple, histograms } = this.shown(selection);
-    return [...simple.map(({ name, value }) => `${name}: ${value}\n`), ...histograms.map(histogramText)].join("");
+    return [...simple.map(({ name, value }) => `${name}: ${value}\n`), ...histograms.map((line) => histogramText(line, selection.buckets ?? "summary"))].join(
+      "",
+    );
   }
 
   json(selection: Selection): object[] {
@@ -142,7 +146,8 @@ function lineOf(stat: Stat): Line {
     name: stat.name === "" ? "wasmcustom" : `wasmcustom.${stat.name}`,
     type: stat.type === MetricType.Counter ? "counter" : stat.type === MetricType.Gauge ? "gauge" : "histogram",
     value: stat.value,
-    used: stat.used,
+    // envoy 1.40: a histogram is, when it has been merged.
+    used: stat.histogram ? stat.histogram.cumulative.count > 0 : stat.used,
     histogram: stat.histogram,
   };
 }
@@ -172,12 +177,22 @@ function withoutTags(name: string): { bare: string; tags: string } {
 /** envoy 1.40: names of wasm's own namespace go without it, all others get "envoy_". */
 const prometheusName = (bare: string): string => (bare.startsWith(WASM) ? bare.slice(WASM.length) : `envoy_${bare}`).replace(/[^a-zA-Z0-9_]/g, "_");
 
+/** As C's "%g". */
+const short = (value: number): string => (value >= 1e6 ? value.toExponential().replace(/e\+(\d)$/, "e+0$1") : String(value));
+
 /** A number as C++'s fmt writes it. */
 const number = (value: number): string => (Number.isNaN(value) ? "nan" : value >= 1e16 ? value.toExponential() : String(value));
 
-function histogramText({ name, histogram }: Line): string {
+function histogramText({ name, histogram }: Line, kind: NonNullable<Selection["buckets"]>): string {
   const { cumulative, interval } = histogram!;
   if (cumulative.count === 0) return `${name}: No recorded values\n`;
+  if (kind !== "summary") {
+    const shown = BUCKETS.map((limit, i) => {
+      const count = (of: Distribution) => of.upTo(limit) - (kind === "disjoint" && i > 0 ? of.upTo(BUCKETS[i - 1]!) : 0);
+      return `B${short(limit)}(${count(interval)},${count(cumulative)})`;
+    });
+    return `${name}: ${shown.join(" ")}\n`;
+  }
   const recent = interval.quantiles(QUANTILES);
   return `${name}: ${cumulative
     .quantiles(QUANTILES)
@@ -187,8 +202,13 @@ function histogramText({ name, histogram }: Line): string {
 
 const BUCKETS = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000, 1800000, 3600000];
 
-/** As C's "%.32g". */
-const exact = (value: number): string => value.toPrecision(32).replace(/\.?0+$/, "");
+/** As C's "%.32g": a tie goes to the even digit, where JavaScript's goes up. */
+function exact(value: number): string {
+  const digits = value.toPrecision(33);
+  const isTie = digits.endsWith("5") && Number(value.toPrecision(80)) === value && /50*$/.test(value.toPrecision(80).slice(digits.length - 1));
+  const isEven = "02468".includes(digits.at(-2)!);
+  return (isTie && isEven ? digits.slice(0, -1) : value.toPrecision(32)).replace(/\.?0+$/, "");
+}
 
 /** Only guests have histograms, and those have no tags. */
 function buckets(name: string, { histogram }: Line): string {

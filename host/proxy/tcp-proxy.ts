@@ -113,13 +113,20 @@ export class TcpConnection {
       return;
     }
     this.info.upstream.host = host.address;
+    this.info.upstream.picked = true;
+    this.info.upstream.endpoints = cluster!.hosts.length;
     const upstream = net.connect({ host: host.host, port: host.port, allowHalfOpen: true });
     this.upstream = upstream;
+    let connected = false;
     upstream.on("error", () => {
-      this.info.flags.add("UF");
-      this.close();
+      if (connected) this.reset();
+      else {
+        this.info.flags.add("UF");
+        this.close();
+      }
     });
     upstream.on("connect", () => {
+      connected = true;
       this.info.upstream.remoteAddress = `${upstream.remoteAddress}:${upstream.remotePort}`;
       this.info.upstream.localAddress = `${upstream.localAddress}:${upstream.localPort}`;
     });
@@ -197,6 +204,15 @@ export class TcpConnection {
       if (this.clientEnded) this.closedBy = CloseType.Local;
       this.socket.end();
     }
+  }
+
+  /** envoy 1.40: a connection that the host resets is reset towards the client. */
+  private reset(): void {
+    if (this.over) return;
+    this.info.flags.add("UR");
+    this.closedBy = CloseType.Local;
+    this.socket.resetAndDestroy();
+    this.end();
   }
 
   close(): void {

@@ -37,10 +37,11 @@ test.each([
 
 test("what was recorded is there after a flush, and in the interval until the next", () => {
   const histogram = new Histogram();
-  histogram.record(18446744073709551615n);
+  histogram.record(-1n);
   expect(histogram.cumulative.quantiles([0.5])).toEqual([Number.NaN]);
   histogram.flush();
   expect([histogram.interval.count, histogram.cumulative.count]).toEqual([1, 1]);
+  expect(histogram.cumulative.quantiles([0, 1])).toEqual([-1.05, -1.05]);
   histogram.flush();
   expect([histogram.interval.count, histogram.cumulative.count]).toEqual([0, 1]);
 });

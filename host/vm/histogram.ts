@@ -1,14 +1,17 @@
 // A histogram as Envoy keeps one: bins of two decimal digits (libcircllhist), merged when statistics are flushed. Memory does not grow with what is recorded.
 
 interface Bin {
-  /** Two decimal digits, 10 to 99; 0 for the value 0. */
+  /** Two decimal digits, 10 to 99, perhaps below zero; 0 for the value 0. */
   readonly mantissa: number;
   readonly exponent: number;
   readonly count: number;
 }
 
 /** The least value of a bin, and how wide it is: libcircllhist's own arithmetic, with its roundings. */
-const lowerOf = ({ mantissa, exponent }: Bin): number => (mantissa / 10) * 10 ** exponent;
+function lowerOf(bin: Bin): number {
+  const edge = (bin.mantissa / 10) * 10 ** bin.exponent;
+  return bin.mantissa < 0 ? edge - widthOf(bin) : edge;
+}
 const widthOf = ({ mantissa, exponent }: Bin): number => (mantissa === 0 ? 0 : 10 ** exponent / 10);
 
 /** What was recorded in some time. */
@@ -17,10 +20,11 @@ export class Distribution {
   private sorted: Bin[] | undefined;
   count = 0;
 
-  /** An unsigned integer. */
+  /** An integer. */
   record(value: bigint): void {
-    const digits = value.toString();
-    this.add(value === 0n ? 0 : (digits.length - 1) * 100 + Number(digits.slice(0, 2).padEnd(2, "0")), 1);
+    const digits = (value < 0n ? -value : value).toString();
+    const key = value === 0n ? 0 : (digits.length - 1) * 100 + Number(digits.slice(0, 2).padEnd(2, "0"));
+    this.add(value < 0n ? -key : key, 1);
   }
 
   private add(key: number, count: number): void {
@@ -34,7 +38,7 @@ export class Distribution {
   }
 
   private get bins(): Bin[] {
-    this.sorted ??= [...this.counts].sort(([a], [b]) => a - b).map(([key, count]) => ({ mantissa: key % 100, exponent: Math.floor(key / 100), count }));
+    this.sorted ??= [...this.counts].sort(([a], [b]) => a - b).map(([key, count]) => ({ mantissa: key % 100, exponent: Math.trunc(key / 100), count }));
     return this.sorted;
   }
 
@@ -64,7 +68,7 @@ export class Distribution {
     for (const bin of this.bins) {
       const lower = lowerOf(bin);
       const upper = lower + widthOf(bin);
-      if (upper > 0) sum += ((2 * lower * upper) / (lower + upper)) * bin.count;
+      if (bin.mantissa !== 0) sum += ((2 * lower * upper) / (lower + upper)) * bin.count;
     }
     return sum;
   }

@@ -69,7 +69,10 @@ export class Metrics {
     stat.used = true;
     if (stat.type === MetricType.Counter) stat.value = BigInt.asUintN(64, stat.value + value);
     else if (stat.type === MetricType.Gauge) stat.value = BigInt.asUintN(64, value);
-    else stat.histogram!.record(BigInt.asUintN(64, value));
+    else {
+      // envoy 1.40: taken for a signed number.
+      stat.histogram!.record(BigInt.asIntN(64, value));
+    }
     return Ok;
   }
 

@@ -12,7 +12,7 @@ const NotFound = 1;
 const BadArgument = 2;
 const SerializationFailure = 3;
 
-const FLAG_BITS: Record<string, number> = {
+export const FLAG_BITS: Record<string, number> = {
   LH: 0,
   UH: 1,
   UT: 2,
@@ -95,7 +95,8 @@ const REQUEST: Attributes = {
     return int(length !== undefined && /^\d+$/.test(length) ? Number(length) : info.bytesReceived);
   },
   total_size: (context, info) => int(info.bytesReceived + (context.readableMap(0)?.byteSize ?? 0)),
-  duration: (_context, info) => duration(info.startMonotonic, info.endMonotonic),
+  // envoy 1.40: a TCP connection has none.
+  duration: (_context, info) => (info.protocol === undefined ? undefined : duration(info.startMonotonic, info.endMonotonic)),
   protocol: (_context, info) => info.protocol,
 };
 
@@ -146,12 +147,15 @@ const ADDRESSES = (address: (info: StreamInfo) => string): Attributes => ({
 
 const XDS: Attributes = {
   node: (context) => nodeOf(context),
-  // envoy 1.40: of the cluster that the route leads to, where there is one.
-  cluster_name: (_context, { route, upstreamCluster }) => (route && upstreamCluster !== undefined ? bytesOf(route.clusterName) : undefined),
+  // envoy 1.40: of the cluster that the route leads to, where there is one; a TCP connection has no route.
+  cluster_name: (_context, { route, upstreamCluster }) => (upstreamCluster === undefined ? undefined : bytesOf(route?.clusterName ?? upstreamCluster)),
   cluster_metadata: (_context, { route, upstreamCluster }) => (upstreamCluster === undefined ? undefined : metadataOf(route?.clusterMetadata)),
   route_name: (_context, { route }) => (route ? bytesOf(route.routeName) : undefined),
   route_metadata: (_context, { route }) => route && metadataOf(route.routeMetadata),
-  virtual_host_name: (_context, { route }) => (route ? bytesOf(route.virtualHostName) : undefined),
+  virtual_host_name(_context, { route, virtualHostName }) {
+    const name = route?.virtualHostName ?? virtualHostName;
+    return name === undefined ? undefined : bytesOf(name);
+  },
   virtual_host_metadata: (_context, { route }) => metadataOf(route?.virtualHostMetadata),
   upstream_host_metadata: (_context, { upstream }) => (!upstream.picked ? undefined : upstream.hostMetadata ? metadataOf(upstream.hostMetadata) : null),
   upstream_host_locality_metadata: (_context, { upstream }) => (upstream.picked ? null : undefined),

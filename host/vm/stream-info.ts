@@ -86,6 +86,8 @@ export interface Clock {
 }
 
 export class StreamInfo {
+  /** The virtual host that was found for the request, also where it has no route. */
+  virtualHostName: string | undefined;
   readonly startWall: bigint;
   readonly startMonotonic: bigint;
   /** Set when the stream is over. */

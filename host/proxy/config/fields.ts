@@ -40,6 +40,11 @@ export class Fields {
     return value === undefined || value === null ? (this.json[other] ?? undefined) : value;
   }
 
+  /** The whole message is wrong. */
+  refuse(what: string): never {
+    throw new ConfigError(`${this.path}: ${what}`);
+  }
+
   fail(name: string, what: string): never {
     throw new ConfigError(`${this.path}.${name}: ${what}`);
   }

@@ -1,14 +1,16 @@
 // Listeners: the HTTP connection manager with its filters and access logs, and TCP proxying with network filters.
 import { closeSync, openSync } from "node:fs";
 import type { PluginConfig } from "../../vm/plugin.js";
-import type { Json, StreamInfo } from "../../vm/stream-info.js";
+import type { Json } from "../../vm/stream-info.js";
 import { compileFormat, compileJson, DEFAULT_FORMAT, type Format } from "../access-log.js";
 import { toByteString } from "../byte-string.js";
+import { type HeaderEdit, readEdits } from "../header-edits.js";
 import { type Rules, readRules } from "../header-to-metadata.js";
 import type { Http2Settings } from "../http2-session.js";
 import { type RouteTable, readRouteTable } from "../routes.js";
 import { readAddress, readHttp2, readMetadata } from "./cluster.js";
 import { ConfigError, type Fields } from "./fields.js";
+import { type LogFilter, readLogFilter } from "./log-filter.js";
 import { readPlugin } from "./wasm.js";
 
 export type HttpFilterConfig = { name: string; disabled: boolean } & (
@@ -17,10 +19,14 @@ export type HttpFilterConfig = { name: string; disabled: boolean } & (
   | { kind: "header_to_metadata"; rules: Rules }
 );
 
-export type AccessLogConfig = { kind: "text"; to: "stdout" | "stderr" | { file: string }; format: Format } | { kind: "wasm"; plugin: PluginConfig };
+export type AccessLogConfig = {
+  /** The streams that it tells of; all where it is not given. */
+  wanted: LogFilter | undefined;
+} & ({ kind: "text"; to: "stdout" | "stderr" | { file: string }; format: Format } | { kind: "wasm"; plugin: PluginConfig });
 
 export interface LocalReplyMapper {
-  matches(info: StreamInfo, status: number): boolean;
+  matches: LogFilter;
+  edits: HeaderEdit[];
   status: number | undefined;
   body: string | undefined;
   format: Format | undefined;
@@ -97,11 +103,13 @@ function readAccessLogs(fields: Fields): AccessLogConfig[] {
   return fields.list("access_log").map((log) => {
     const config = log.message("typed_config");
     if (!config) return log.fail("typed_config", "is missing");
+    const filter = log.message("filter");
+    const wanted = filter && readLogFilter(filter);
     log.accept("name").done();
     if (config.type === `${LOGGERS}wasm.v3.WasmAccessLog`) {
       const plugin = config.message("config");
       config.done();
-      return { kind: "wasm", plugin: plugin ? readPlugin(plugin) : config.fail("config", "is missing") };
+      return { kind: "wasm", plugin: plugin ? readPlugin(plugin) : config.fail("config", "is missing"), wanted };
     }
     const to =
       config.type === `${LOGGERS}stream.v3.StdoutAccessLog`
@@ -116,10 +124,10 @@ function readAccessLogs(fields: Fields): AccessLogConfig[] {
     const line = format ? readFormat(format).format : compileFormat(config.string("format") ?? DEFAULT_FORMAT, config.path);
     config.done();
     if (typeof to === "object" && (to.file === "/dev/stdout" || to.file === "/dev/stderr")) {
-      return { kind: "text", to: to.file === "/dev/stdout" ? "stdout" : "stderr", format: line };
+      return { kind: "text", to: to.file === "/dev/stdout" ? "stdout" : "stderr", format: line, wanted };
     }
     if (typeof to === "object") checkWritable(to.file, config);
-    return { kind: "text", to, format: line };
+    return { kind: "text", to, format: line, wanted };
   });
 }
 
@@ -186,36 +194,21 @@ function readHttpFilters(fields: Fields): HttpFilterConfig[] {
   return filters;
 }
 
-const COMPARISONS = {
-  EQ: (a: number, b: number) => a === b,
-  GE: (a: number, b: number) => a >= b,
-  LE: (a: number, b: number) => a <= b,
-  NE: (a: number, b: number) => a !== b,
-};
-
 function readMappers(fields: Fields | undefined): Pick<HcmConfig, "mappers" | "bodyFormat"> {
   if (!fields) return { mappers: [], bodyFormat: undefined };
   const mappers = fields.list("mappers").map((mapper): LocalReplyMapper => {
     const filter = mapper.message("filter");
-    const status = filter?.message("status_code_filter");
-    const flag = filter?.message("response_flag_filter");
-    const comparison = status?.message("comparison");
-    const op = comparison?.choice("op", ["EQ", "GE", "LE", "NE"], "EQ") ?? "EQ";
-    const value = comparison?.message("value");
-    const wanted = value?.number("default_value") ?? 0;
-    value?.accept("runtime_key").done();
-    comparison?.done();
-    status?.done();
-    const flags = flag?.strings("flags") ?? [];
-    flag?.done();
-    filter?.done();
+    if (!filter) return mapper.fail("filter", "is missing");
+    const matches = readLogFilter(filter);
+    const edits = readEdits(mapper, "headers_to_add");
     const body = mapper.message("body");
     const text = body?.string("inline_string");
     body?.done();
     const format = mapper.message("body_format_override");
     const override = format && readFormat(format);
     const found: LocalReplyMapper = {
-      matches: (info, code) => (comparison ? COMPARISONS[op](code, wanted) : flags.length === 0 || flags.some((f) => info.flags.has(f as never))),
+      matches,
+      edits,
       status: mapper.number("status_code"),
       body: text === undefined ? undefined : toByteString(text),
       format: override?.format,

@@ -392,9 +392,116 @@ const hosts: Scenario[] = [
   };
 });
 
+const comparison = (op: string, value: number) => ({ comparison: { op, value: { default_value: value, runtime_key: "k" } } });
+const status = (op: string, value: number) => ({ status_code_filter: comparison(op, value) });
+
+/** By name; each is tried as an access log's and as a mapper's. */
+const LOG_FILTERS: Record<string, object> = {
+  "status-eq": status("EQ", 403),
+  "status-ge": status("GE", 400),
+  "status-le": status("LE", 299),
+  "status-ne": status("NE", 403),
+  "duration-ge": { duration_filter: comparison("GE", 0) },
+  "duration-long": { duration_filter: comparison("GE", 60000) },
+  "not-health-check": { not_health_check_filter: {} },
+  and: { and_filter: { filters: [status("GE", 400), status("LE", 403)] } },
+  or: { or_filter: { filters: [status("EQ", 404), status("EQ", 403)] } },
+  "header-present": { header_filter: { header: { name: "x-q", present_match: true } } },
+  "header-absent": { header_filter: { header: { name: "x-q", present_match: true, invert_match: true } } },
+  "header-exact": { header_filter: { header: { name: "x-q", string_match: { exact: "1" } } } },
+  "flag-any": { response_flag_filter: {} },
+  "flag-nr": { response_flag_filter: { flags: ["NR"] } },
+  "grpc-status": { grpc_status_filter: { statuses: ["PERMISSION_DENIED"] } },
+  "grpc-status-exclude": { grpc_status_filter: { statuses: ["PERMISSION_DENIED"], exclude: true } },
+};
+
+/** A reply of the filter's, one of the upstream's, and no route. */
+const seen = [
+  ["GET /reply", "x-q: 1\r\n"],
+  ["GET /reply", ""],
+  ["GET /", ""],
+  ["GET /none", "x-q: 2\r\n"],
+].map(([line, headers], i) => ({ at: i * 80, send: [`${line} HTTP/1.1\r\nhost: h\r\n${headers}\r\n`], wait: 60 }));
+const withNone = [
+  { name: "r0", match: { path: "/none" }, direct_response: { status: 404, body: { inline_string: "none" } } },
+  { name: "r1", match: { prefix: "/" }, route: { cluster: "up" } },
+];
+const replies = p1("on_request_headers#1: reply 403 d body -1\non_request_headers#2: reply 403 d body -1");
+const LOG = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
+
+const filtered: Scenario[] = Object.entries(LOG_FILTERS).flatMap(([name, filter]): Scenario[] => [
+  {
+    id: `log-filter-${name}`,
+    about: "an access log with a filter",
+    plugins: [replies],
+    routes: withNone,
+    hcm: {
+      access_log: [
+        {
+          name: "filtered",
+          filter,
+          typed_config: { "@type": LOG, log_format: { text_format_source: { inline_string: "AL %RESPONSE_CODE% %REQ(:PATH)% %REQ(X-Q)%\n" } } },
+        },
+      ],
+    },
+    clients: seen,
+  },
+  {
+    id: `g21-mapper-${name}`,
+    about: "a mapper of local replies with a filter",
+    plugins: [replies],
+    routes: withNone,
+    hcm: { local_reply_config: { mappers: [{ filter, status_code: 499 }] } },
+    clients: seen,
+  },
+]);
+
+const option = (key: string, value: string, append_action?: string) => ({ header: { key, value }, ...(append_action ? { append_action } : {}) });
+const mapped: Scenario[] = Object.entries({
+  add: [option("x-a", "added"), option("x-b", "%RESPONSE_CODE%")],
+  overwrite: [option("x-a", "over", "OVERWRITE_IF_EXISTS_OR_ADD"), option("x-c", "new", "OVERWRITE_IF_EXISTS")],
+  absent: [option("x-a", "no", "ADD_IF_ABSENT"), option("x-c", "yes", "ADD_IF_ABSENT")],
+  odd: [option("content-type", "text/odd"), option("content-length", "7"), option("server", "mine")],
+  pseudo: [option(":status", "200")],
+  host: [option("Host", "h")],
+}).map(([name, headers_to_add]) => ({
+  id: `g21-mapper-headers-${name}`,
+  about: "headers_to_add of a mapper",
+  plugins: [p1("on_request_headers: reply 403 d body -1 x-a 1\non_response_headers: pairs 2")],
+  hcm: {
+    local_reply_config: {
+      mappers: [{ filter: status("EQ", 403), status_code: 418, body: { inline_string: "teapot" }, headers_to_add }],
+      body_format: { text_format_source: { inline_string: "<%LOCAL_REPLY_BODY%> %RESPONSE_CODE% %RESP(x-a)%" }, content_type: "text/html" },
+    },
+  },
+}));
+
+const repeated: Scenario[] = [
+  {
+    id: "log-repeated",
+    about: "headers that come twice",
+    plugins: [p1("on_log: prop request|headers|x-q")],
+    access_log: "%REQ(X-Q)% %REQ(NONE?X-Q)% %RESP(X-R)% %REQ(ACCEPT)% %TRAILER(X-T)%",
+    hcm: { http_protocol_options: { enable_trailers: true } },
+    clients: [{ send: ["GET / HTTP/1.1\r\nhost: h\r\nx-q: 1\r\naccept: a\r\nx-q: 2\r\naccept: b\r\n\r\n"], wait: 80 }],
+    upstream: { up: ["HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-r: 1\r\nx-r: 2\r\n\r\n"] },
+  },
+];
+
+const grpcTypes: Scenario[] = ["application/grpc", "application/grpc;x", "application/grpc+proto", "application/grpc-web", "application/grpcx"].map(
+  (type, i) => ({
+    id: `log-grpc-type-${i}`,
+    about: `GRPC_STATUS of a request with content-type ${type}`,
+    plugins: [p1("on_request_headers: reply 403 d body -1")],
+    access_log: "%GRPC_STATUS% %GRPC_STATUS_NUMBER%",
+    clients: [{ send: [`POST / HTTP/1.1\r\nhost: h\r\ncontent-type: ${type}\r\ncontent-length: 0\r\n\r\n`], wait: 80 }],
+  }),
+);
+
 export const proxy: Group[] = [
+  { item: "G21", scenarios: [...filtered, ...mapped] },
   { item: "hosts", scenarios: hosts },
   { item: "routes", scenarios: refusals },
   { item: "HTTP/1", scenarios: codec },
-  { item: "access logs", scenarios: [...logs, ...formats, ...unicode] },
+  { item: "access logs", scenarios: [...logs, ...formats, ...unicode, ...grpcTypes, ...repeated] },
 ];
