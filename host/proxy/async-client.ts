@@ -183,5 +183,8 @@ class Stream implements AsyncStream, RouterStream {
     this.router.onDestroy();
   }
 
+  /** A call is there as a whole. */
+  readonly retryLimit = Number.POSITIVE_INFINITY;
+
   holdRequest(): void {}
 }

@@ -126,6 +126,8 @@ export class ActiveStream implements RequestDecoder, RouterStream {
   private stopIdle: (() => void) | undefined;
   private stopRequestTimer: (() => void) | undefined;
   private idleMs: number;
+  /** What filters may hold of a body. */
+  private bodyLimit = 0;
 
   constructor(
     private readonly connection: ConnectionManager,
@@ -144,6 +146,10 @@ export class ActiveStream implements RequestDecoder, RouterStream {
         this.guard(() => this.replyOrReset({ status: 408, body: "request timeout", details: "request_overall_timeout" }));
       }, options.requestTimeoutMs);
     }
+  }
+
+  get retryLimit(): number {
+    return this.bodyLimit;
   }
 
   get scheduler(): Scheduler {
@@ -232,7 +238,8 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     const limit = route?.requestBufferLimit;
     // envoy 1.40: a HTTP/2 stream may hold its window (initial_stream_window_size), whatever the connection's limit is.
     const own = this.connection.protocol === "HTTP/2" ? options.http2Window : options.bufferLimit;
-    this.manager = new FilterManager(this.info, this.owner, Math.max(own, limit ?? 0), factories);
+    this.bodyLimit = Math.max(own, limit ?? 0);
+    this.manager = new FilterManager(this.info, this.owner, this.bodyLimit, factories);
   }
 
   private readonly owner = {

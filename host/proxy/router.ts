@@ -4,9 +4,10 @@ import { Bytes } from "../vm/bytes.js";
 import type { HeaderMap } from "../vm/headermap.js";
 import { DataStatus, HeadersStatus, type LocalReply, type StreamFilter, TrailersStatus } from "../vm/stream-callbacks.js";
 import type { StreamInfo } from "../vm/stream-info.js";
-import type { Cluster, ClusterManager } from "./clusters.js";
+import type { Cluster, ClusterManager, Host } from "./clusters.js";
 import type { ResetReason } from "./codec.js";
 import { checkRequiredRequestHeaders } from "./local-reply.js";
+import { Retries, type RetryPolicy } from "./retry.js";
 import type { Scheduler } from "./scheduler.js";
 import { UpstreamRequest } from "./upstream-request.js";
 
@@ -22,6 +23,9 @@ export interface RouterRoute {
   finalizeResponseHeaders(headers: HeaderMap): void;
   metadataMatch?: Record<string, unknown> | undefined;
   hash?(headers: HeaderMap): string | undefined;
+  retryPolicy?: RetryPolicy | undefined;
+  /** x-envoy-attempt-count is told to the upstream, to the client. */
+  attemptCount?: { request: boolean; response: boolean };
 }
 
 /** The stream that a router works for. */
@@ -37,7 +41,8 @@ export interface RouterStream {
   resetStream(details: string): void;
   /** The request is complete as far as the client is concerned. */
   readonly requestComplete: boolean;
-  /** Bodies of this size are held at most while a connection is made. */
+  /** So much of a request is kept at most to be sent again. */
+  readonly retryLimit: number;
   holdRequest(hold: boolean): void;
 }
 
@@ -119,30 +124,48 @@ export class Router implements StreamFilter {
     info.upstreamCluster = name;
     info.upstream.endpoints = cluster.hosts.length;
     const timeoutMs = requestedTimeout(headers) ?? route.timeoutMs;
-    for (const name of [
-      "x-envoy-retry-on",
-      "x-envoy-retry-grpc-on",
-      "x-envoy-max-retries",
-      "x-envoy-retriable-header-names",
-      "x-envoy-retriable-status-codes",
-      "x-envoy-hedge-on-per-try-timeout",
-      "x-envoy-upstream-rq-per-try-timeout-ms",
-    ])
-      headers.remove(name);
-    if (timeoutMs > 0) headers.assign("x-envoy-expected-rq-timeout-ms", String(timeoutMs));
-    const host = cluster.pick({ headers, info, metadataMatch: route.metadataMatch, hash: route.hash?.(headers) });
+    this.timeoutMs = timeoutMs;
+    const retries = new Retries(route.retryPolicy, headers);
+    this.perTryTimeoutMs = retries.perTryTimeoutMs;
+    if (retries.enabled) this.retries = retries;
+    this.tellTime(headers, timeoutMs);
+    const host = this.pick(headers);
+    if (!host) return HeadersStatus.StopIteration;
+    route.finalizeRequestHeaders(headers);
+    if (route.attemptCount?.request) headers.assign("x-envoy-attempt-count", String(info.upstream.attempts));
+    if (this.retries) this.kept = { headers: headers.copy(), data: [], size: 0, trailers: undefined, complete: endStream };
+    if (endStream) this.onRequestComplete();
+    this.begin(cluster, host).sendHeaders(headers, endStream);
+    return HeadersStatus.StopIteration;
+  }
+
+  /** envoy 1.40: how long the upstream may take, for this try or in all. */
+  private tellTime(headers: HeaderMap, left: number): void {
+    const ms = this.perTryTimeoutMs > 0 && (left === 0 || this.perTryTimeoutMs < left) ? this.perTryTimeoutMs : left;
+    if (ms > 0) headers.assign("x-envoy-expected-rq-timeout-ms", String(ms));
+  }
+
+  /** A host for this try; undefined where there is none, which was answered then. */
+  private pick(headers: HeaderMap): Host | undefined {
+    const { stream, cluster, route } = this;
+    const { info } = stream;
+    const host = cluster!.pick({ headers, info, metadataMatch: route!.metadataMatch, hash: route!.hash?.(headers) });
     info.upstream.attempts++;
     if (!host) {
       info.flags.add("UH");
-      cluster.statistics.responses.charge(503);
+      cluster!.statistics.responses.charge(503);
       stream.sendLocalReply({ status: 503, body: "no healthy upstream", details: "no_healthy_upstream" });
-      return HeadersStatus.StopIteration;
+      return undefined;
     }
-    route.finalizeRequestHeaders(headers);
     info.upstream.picked = true;
     info.upstream.host = host.address;
     if (host.metadata) info.upstream.hostMetadata = host.metadata;
-    const upstream = new UpstreamRequest(cluster, host, info, {
+    return host;
+  }
+
+  private begin(cluster: Cluster, host: Host): UpstreamRequest {
+    const { stream } = this;
+    const upstream: UpstreamRequest = new UpstreamRequest(cluster, host, stream.info, {
       on1xx: (map) => stream.encode1xx(map),
       onHeaders: (map, end) => this.onUpstreamHeaders(map, end),
       onData: (data, end) => this.onUpstreamData(data, end),
@@ -157,10 +180,69 @@ export class Router implements StreamFilter {
       holdRequest: (hold) => stream.holdRequest(hold),
     });
     this.upstream = upstream;
-    this.timeoutMs = timeoutMs;
-    if (endStream) this.onRequestComplete();
-    upstream.sendHeaders(headers, endStream);
-    return HeadersStatus.StopIteration;
+    if (this.completeAt !== undefined) this.startTry();
+    return upstream;
+  }
+
+  private retries: Retries | undefined;
+  private perTryTimeoutMs = 0;
+  /** What has come of a request that may be sent again. */
+  private kept: { headers: HeaderMap; data: Uint8Array[]; size: number; trailers: HeaderMap | undefined; complete: boolean } | undefined;
+  private stopTry: (() => void) | undefined;
+  private stopRetry: (() => void) | undefined;
+
+  /** Tries again where that was asked for and may help. Where there were enough tries, that is noted. */
+  private retry(wanted: (retries: Retries) => boolean): boolean {
+    const { retries, kept, stream } = this;
+    if (!retries || !kept || this.responseStarted || !wanted(retries)) return false;
+    const wait = retries.take();
+    if (wait === undefined) {
+      stream.info.flags.add("URX");
+      return false;
+    }
+    const { upstream } = this;
+    this.upstream = undefined;
+    this.stopTry?.();
+    upstream?.reset("LocalReset");
+    this.stopRetry = stream.scheduler.setTimeout(() => {
+      this.stopRetry = undefined;
+      this.again(kept);
+    }, wait);
+    return true;
+  }
+
+  private again(kept: NonNullable<Router["kept"]>): void {
+    if (this.over) return;
+    const { info } = this.stream;
+    const headers = kept.headers.copy();
+    const host = this.pick(headers);
+    if (!host) return;
+    if (this.timeoutMs > 0 && this.completeAt !== undefined) {
+      const passed = Number((info.clock.monotonic() - this.completeAt) / 1_000_000n);
+      this.tellTime(headers, Math.max(1, this.timeoutMs - passed));
+    }
+    if (this.route!.attemptCount?.request) headers.assign("x-envoy-attempt-count", String(info.upstream.attempts));
+    const upstream = this.begin(this.cluster!, host);
+    const data = new Bytes();
+    for (const piece of kept.data) data.append(piece);
+    upstream.sendHeaders(headers, kept.complete && data.length === 0 && !kept.trailers);
+    if (data.length > 0) upstream.sendData(data, kept.complete && !kept.trailers);
+    if (kept.trailers) upstream.sendTrailers(kept.trailers.copy());
+  }
+
+  /** The time of one try begins with the complete request. */
+  private startTry(): void {
+    if (this.perTryTimeoutMs <= 0) return;
+    this.stopTry = this.stream.scheduler.setTimeout(() => this.onTryTimeout(), this.perTryTimeoutMs);
+  }
+
+  private onTryTimeout(): void {
+    if (this.over || this.responseStarted) return;
+    if (this.retry((retries) => retries.wantsAfter("LocalReset"))) return;
+    this.stream.info.flags.add("UT");
+    this.endUpstream();
+    this.cluster?.statistics.responses.charge(504);
+    this.stream.sendLocalReply({ status: 504, body: "upstream request timeout", details: "upstream_per_try_timeout", grpcStatus: 14 });
   }
 
   private timeoutMs = 0;
@@ -176,7 +258,20 @@ export class Router implements StreamFilter {
     return false;
   }
 
+  /** Keeps a part of the request, as long as it is not too much. */
+  private keep(data: Bytes | undefined, trailers: HeaderMap | undefined, complete: boolean): void {
+    const { kept } = this;
+    if (!kept) return;
+    kept.complete = complete;
+    kept.trailers = trailers?.copy();
+    kept.size += data?.length ?? 0;
+    if (kept.size > this.stream.retryLimit) this.kept = undefined;
+    else if (data && data.length > 0) kept.data.push(Uint8Array.from(data.all()));
+  }
+
   decodeData(data: Bytes, endStream: boolean): DataStatus {
+    this.keep(data, undefined, endStream);
+    if (endStream && !this.upstream && this.stopRetry) this.onRequestComplete();
     if (!this.upstream) {
       data.clear();
       return DataStatus.StopIterationNoBuffer;
@@ -189,6 +284,7 @@ export class Router implements StreamFilter {
   }
 
   decodeTrailers(trailers: HeaderMap): TrailersStatus {
+    this.keep(undefined, trailers, true);
     this.onRequestComplete();
     this.upstream?.sendTrailers(trailers);
     return TrailersStatus.StopIteration;
@@ -197,6 +293,7 @@ export class Router implements StreamFilter {
   /** envoy 1.40: a route's timeout counts from the complete request. */
   private onRequestComplete(): void {
     this.completeAt = this.stream.info.clock.monotonic();
+    if (this.upstream) this.startTry();
     if (this.timeoutMs > 0 && !this.stopTimeout) this.stopTimeout = this.stream.scheduler.setTimeout(() => this.onTimeout(), this.timeoutMs);
   }
 
@@ -214,8 +311,14 @@ export class Router implements StreamFilter {
   private endUpstream(): void {
     const { upstream } = this;
     this.upstream = undefined;
-    this.stopTimeout?.();
+    this.stopTimers();
     upstream?.reset("LocalReset");
+  }
+
+  private stopTimers(): void {
+    this.stopTimeout?.();
+    this.stopTry?.();
+    this.stopRetry?.();
   }
 
   // The response.
@@ -223,7 +326,13 @@ export class Router implements StreamFilter {
   private onUpstreamHeaders(headers: HeaderMap, endStream: boolean): void {
     if (this.over) return;
     const { info } = this.stream;
+    if (this.retries && this.cluster && this.retry((retries) => retries.wants(headers))) {
+      this.cluster.statistics.responses.charge(Number(headers.get(":status")));
+      return;
+    }
     this.responseStarted = true;
+    this.stopTry?.();
+    this.kept = undefined;
     info.responseCode = Number(headers.get(":status"));
     info.responseCodeDetails = "via_upstream";
     this.cluster?.statistics.responses.charge(info.responseCode);
@@ -231,6 +340,7 @@ export class Router implements StreamFilter {
       const ms = (info.clock.monotonic() - this.completeAt) / 1_000_000n;
       headers.assign("x-envoy-upstream-service-time", String(ms));
     }
+    if (this.route?.attemptCount?.response) headers.assign("x-envoy-attempt-count", String(info.upstream.attempts));
     this.route?.finalizeResponseHeaders(headers);
     if (endStream) this.onUpstreamComplete();
     this.stream.encodeHeaders(headers, endStream);
@@ -251,7 +361,7 @@ export class Router implements StreamFilter {
   /** envoy 1.40: what is left of the request is of no use then: the upstream stream is reset. */
   private onUpstreamComplete(): void {
     const { upstream } = this;
-    this.stopTimeout?.();
+    this.stopTimers();
     if (this.completeAt === undefined && upstream) {
       this.upstream = undefined;
       upstream.reset("LocalReset");
@@ -264,7 +374,11 @@ export class Router implements StreamFilter {
     if (this.over) return;
     const { info } = this.stream;
     this.upstream = undefined;
-    this.stopTimeout?.();
+    if (this.retry((retries) => retries.wantsAfter(reason))) {
+      this.cluster?.statistics.responses.charge(503);
+      return;
+    }
+    this.stopTimers();
     const flag = FLAGS[reason];
     if (flag) info.flags.add(flag);
     const text = REASONS[reason];
@@ -274,7 +388,7 @@ export class Router implements StreamFilter {
     if (!this.responseStarted) this.cluster?.statistics.responses.charge(status);
     this.stream.sendLocalReply({
       status,
-      body: `upstream connect error or disconnect/reset before headers. reset reason: ${text}`,
+      body: `upstream connect error or disconnect/reset before headers. ${info.upstream.attempts > 1 ? "retried and the latest " : ""}reset reason: ${text}`,
       details: `upstream_reset_${this.responseStarted ? "after" : "before"}_response_started${details}`,
       grpcStatus: 14,
     });

@@ -10,6 +10,7 @@ import type { StreamRoute } from "./connection-manager.js";
 import { type HeaderEdit, readEdits } from "./header-edits.js";
 import { type HeaderMatch, readHeaderMatch, readStringMatch, type StringMatch } from "./matchers.js";
 import { readRegex } from "./regex.js";
+import { type RetryPolicy, readRetryPolicy } from "./retry.js";
 
 /** What routing may look at beside the headers. */
 interface Facts {
@@ -40,6 +41,8 @@ interface Inherited {
   responseEdits: HeaderEdit[];
   perFilter: Map<string, boolean>;
   bufferLimit: number | undefined;
+  retryPolicy: RetryPolicy | undefined;
+  attemptCount: { request: boolean; response: boolean };
   clusters: KnownClusters;
   /** Throws where a route names a cluster that is not there. */
   check(kind: "cluster" | "weighted cluster", name: string, at: Fields): void;
@@ -77,6 +80,8 @@ export function readRouteTable(fields: Fields, clusters: KnownClusters): RouteTa
       requestEdits: [...readDirection(host, "request"), ...requestEdits],
       responseEdits: [...readDirection(host, "response"), ...responseEdits],
       perFilter: new Map([...perFilter, ...readPerFilter(host)]),
+      retryPolicy: readRetries(host),
+      attemptCount: { request: host.bool("include_request_attempt_count") ?? false, response: host.bool("include_attempt_count_in_response") ?? false },
       bufferLimit: host.number("request_body_buffer_limit") ?? host.number("per_request_buffer_limit_bytes"),
       clusters,
       check(kind, name, at) {
@@ -234,6 +239,8 @@ function readRoute(fields: Fields, inherited: Inherited): RouteConfig {
         redirect: action.redirect,
         metadataMatch: action.metadataMatch,
         hash: (map) => action.hash?.(map),
+        retryPolicy: action.retryPolicy ?? inherited.retryPolicy,
+        attemptCount: inherited.attemptCount,
         finalizeRequestHeaders(map) {
           for (const edit of requestEdits) edit(map, info);
           action.rewrite?.(map);
@@ -250,7 +257,13 @@ function withClusterMetadata(metadata: Record<string, Json> | undefined) {
   return metadata ? { clusterMetadata: metadata } : {};
 }
 
+function readRetries(fields: Fields): RetryPolicy | undefined {
+  const policy = fields.message("retry_policy");
+  return policy && readRetryPolicy(policy);
+}
+
 interface Action {
+  retryPolicy?: RetryPolicy | undefined;
   clusterName?: (headers: HeaderMap) => string;
   clusterNotFoundStatus: number;
   timeoutMs: number;
@@ -289,6 +302,7 @@ function readAction(fields: Fields, path: PathMatch, inherited: Inherited): Acti
     idleTimeoutMs: route.duration("idle_timeout"),
     metadataMatch: readMetadata(route.message("metadata_match"))?.["envoy.lb"] as Record<string, Json> | undefined,
     hash: readHash(route),
+    retryPolicy: readRetries(route),
     ...(rewrite ? { rewrite } : {}),
   };
   route.done();

@@ -38,7 +38,9 @@ export class Distribution {
   }
 
   private get bins(): Bin[] {
-    this.sorted ??= [...this.counts].sort(([a], [b]) => a - b).map(([key, count]) => ({ mantissa: key % 100, exponent: Math.trunc(key / 100), count }));
+    this.sorted ??= [...this.counts]
+      .sort(([a], [b]) => a - b)
+      .map(([key, count]) => ({ mantissa: key % 100, exponent: Math.trunc(Math.abs(key) / 100), count }));
     return this.sorted;
   }
 

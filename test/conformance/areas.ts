@@ -18,6 +18,7 @@ export const AREAS: [title: string, prefixes: string[]][] = [
   ["shared data, queues, metrics, ticks, logs", ["b13-", "g26-"]],
   ["properties, CEL, foreign functions", ["a9-", "a10-", "a11-", "h9-", "g03-"]],
   ["routing, subsets, hosts, hashes", ["route-", "c3-", "c4-", "h4-", "h7-", "h10-", "h18-", "g27-", "d3-filter"]],
+  ["retries", ["retry-"]],
   ["upstream filters", ["h17-"]],
   ["configuration pushed by ECDS", ["d3-ecds"]],
   ["TCP", ["tcp-"]],

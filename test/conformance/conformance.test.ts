@@ -23,7 +23,7 @@ function theSame(list: Trace[], engine: Engine, jobs: number): void {
   });
 }
 
-describe("the Node engine gives the trace of a real Envoy", () => theSame(traces, nodeEngine, 12));
+describe("the Node engine gives the trace of a real Envoy", () => theSame(traces, nodeEngine, 18));
 
 describe.skipIf(process.env.ENVOYSCRIPT_ENGINE === "node")("a real Envoy still gives the trace that was recorded of it", async () => {
   // Two of each area.

@@ -16,7 +16,7 @@ const HELP = `Usage: npm run conformance -- [options] [id-prefix …]
 Replays recorded traces of a real Envoy and compares log lines, answers and what upstreams got.
 The engine is ENVOYSCRIPT_ENGINE: node, envoy or both (default: both).
 
-  --jobs N     how many at the same time (default: 12 on node, 4 on envoy)
+  --jobs N     how many at the same time (default: 18 on node, 4 on envoy)
   --show ID    print what one trace gives now
   --table      print the README's table
   --json       print the verdicts as JSON
@@ -55,7 +55,7 @@ async function main(): Promise<number> {
   const all: Record<string, Verdict[]> = {};
   let bad = 0;
   for (const engine of engines) {
-    const jobs = Number(values.jobs ?? (engine.name === "node" ? 12 : 4));
+    const jobs = Number(values.jobs ?? (engine.name === "node" ? 18 : 4));
     if (!(jobs > 0)) throw new Error(`--jobs ${values.jobs}: must be a number`);
     const begin = performance.now();
     const onVerdict = (done: number) => {

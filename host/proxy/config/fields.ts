@@ -113,6 +113,10 @@ export class Fields {
     return this.array(name).map((item, i) => Fields.of(item, `${this.path}.${name}[${i}]`));
   }
 
+  numbers(name: string): number[] {
+    return this.array(name).map((item, i) => (typeof item === "number" ? item : this.fail(`${name}[${i}]`, "must be a number")));
+  }
+
   strings(name: string): string[] {
     return this.array(name).map((item, i) => (typeof item === "string" ? item : this.fail(`${name}[${i}]`, "must be a string")));
   }

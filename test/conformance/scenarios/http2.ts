@@ -687,6 +687,20 @@ const upstream: Scenario[] = [
 
 const limits: Scenario[] = [
   {
+    id: "h2-trailers-all-removed",
+    about: "a filter takes the trailers away, both ways",
+    plugins: [p1(["on_request_trailers: remove 1 x-t", "on_request_trailers: pairs 1", "on_response_trailers: remove 3 x-t", "on_response_trailers: pairs 3"])],
+    routes: [
+      { match: { path: "/up" }, route: { cluster: "h2up" } },
+      { match: { prefix: "/" }, route: { cluster: "up" } },
+    ],
+    clients: [
+      { h2: [{ headers: { ":method": "POST", ":path": "/up", ":authority": "h" }, body: ["abc"], trailers: { "x-t": "1" } }] },
+      { at: 100, h2: [{ headers: { ":path": "/", ":authority": "h" } }] },
+    ],
+    upstream: { up: ["HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-t: 1\r\n\r\n"] },
+  },
+  {
     id: "h2-max-streams",
     plugins: [p1("")],
     hcm: { http2_protocol_options: { max_concurrent_streams: 1 } },

@@ -4,7 +4,8 @@ import { http2 } from "./http2.js";
 import { maps } from "./maps.js";
 import type { Group } from "./parts.js";
 import { proxy } from "./proxy.js";
+import { retrying } from "./retries.js";
 import { routing } from "./routes.js";
 import { others } from "./state.js";
 
-export const GROUPS: Group[] = [...maps, ...flow, ...others, ...proxy, ...http2, ...routing];
+export const GROUPS: Group[] = [...maps, ...flow, ...others, ...proxy, ...http2, ...routing, ...retrying];

@@ -488,6 +488,77 @@ const repeated: Scenario[] = [
   },
 ];
 
+const TCP_FACTS = [
+  ...["upstream|num_endpoints", "upstream|request_attempt_count", "xds|cluster_metadata", "xds|upstream_host_metadata", "request|duration", "response|flags"],
+  ...["connection|id", "xds|cluster_name", "upstream|address", "upstream|local_address", "request|protocol", "plugin_name"],
+];
+const tcp: Scenario[] = [
+  {
+    id: "tcp-server-reset",
+    about: "the host resets the connection",
+    tcp: true,
+    plugins: [p1("on_downstream_data: buf 2 0 100\non_upstream_data: buf 3 0 100\non_log: propx response|flags")],
+    upstream: { tcp: ["world", 40, "@reset"] },
+    clients: [{ send: ["hello", 80, "more"], wait: 150 }],
+  },
+  {
+    id: "tcp-properties",
+    about: "what a connection tells of itself",
+    tcp: true,
+    plugins: [
+      p1(
+        ["on_new_connection", "on_downstream_data#1", "on_upstream_data#1", "on_log"].flatMap((callback) =>
+          TCP_FACTS.map((fact) => `${callback}: propx ${fact}`),
+        ),
+      ),
+    ],
+    upstream: { tcp: ["world"] },
+    clients: [{ send: ["hello", 60, "@close"], wait: 120 }],
+  },
+];
+
+const statistics: Scenario[] = [
+  {
+    id: "b13-histograms",
+    about: "histograms at the admin port",
+    plugins: [
+      p1([
+        "on_request_headers: metric 2 h",
+        ...[0, 1, 2, 3, 5, 8, 13, 99, 100, 101, 1234, 56789, 10000000].map((n) => `on_request_headers: rec $m ${n}`),
+        ...["metric 2 n", "rec $m -1", "rec $m -1", "rec $m -250", "metric 2 unused", "metric 0 c", "metric 1 c", "rec $m 5"].map(
+          (op) => `on_request_headers: ${op}`,
+        ),
+      ]),
+    ],
+    stats: [
+      "",
+      "&usedonly",
+      "&format=prometheus",
+      "&format=json",
+      "&histogram_buckets=cumulative",
+      "&histogram_buckets=disjoint",
+      "&type=Histograms",
+      "&type=Gauges",
+    ].map((query) => `/stats?filter=^wasmcustom${query}`),
+    linger: 6000,
+  },
+];
+
+const hosts404: Scenario[] = [
+  {
+    id: "a11-no-route",
+    about: "what is known of a request that has no route",
+    plugins: [
+      p1(
+        ["on_request_headers", "on_response_headers", "on_log"].flatMap((callback) =>
+          ["cluster_name", "route_name", "virtual_host_name", "cluster_metadata"].map((name) => `${callback}: propx xds|${name}`),
+        ),
+      ),
+    ],
+    routes: [{ match: { prefix: "/no" }, route: { cluster: "up" } }],
+  },
+];
+
 const grpcTypes: Scenario[] = ["application/grpc", "application/grpc;x", "application/grpc+proto", "application/grpc-web", "application/grpcx"].map(
   (type, i) => ({
     id: `log-grpc-type-${i}`,
@@ -504,4 +575,6 @@ export const proxy: Group[] = [
   { item: "routes", scenarios: refusals },
   { item: "HTTP/1", scenarios: codec },
   { item: "access logs", scenarios: [...logs, ...formats, ...unicode, ...grpcTypes, ...repeated] },
+  { item: "TCP", scenarios: tcp },
+  { item: "statistics", scenarios: [...statistics, ...hosts404] },
 ];
