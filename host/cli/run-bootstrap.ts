@@ -18,9 +18,9 @@ function readBootstrapFile(file: string): object {
   }
   let value: unknown;
   try {
-    value = parse(text);
+    value = parse(text, { logLevel: "error" });
   } catch (error) {
-    throw new Failure(`${file}: ${(error as Error).message.split("\n", 1)[0]}`);
+    throw new Failure(`${file}: ${(error as Error).message.split("\n", 1)[0]!.replace(/:$/, "")}`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw new Failure(`${file}: holds no Envoy bootstrap`);
   return value;

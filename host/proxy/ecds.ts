@@ -9,9 +9,9 @@ import { readPlugin } from "./config/wasm.js";
 export function readExtension(file: string, name: string): { key: string; plugin: PluginConfig } | undefined {
   let json: unknown;
   try {
-    json = parse(readFileSync(file, "utf8"));
+    json = parse(readFileSync(file, "utf8"), { logLevel: "error" });
   } catch (error) {
-    throw new ConfigError(`${file}: ${error instanceof Error ? error.message.split("\n", 1)[0] : error}`);
+    throw new ConfigError(`${file}: ${error instanceof Error ? error.message.split("\n", 1)[0]!.replace(/:$/, "") : error}`);
   }
   const fields = Fields.of(json, file);
   for (const resource of fields.list("resources")) {

@@ -220,7 +220,9 @@ class Running implements Engine {
   }
 
   private refuse(error: unknown): void {
-    const reason = error instanceof ConfigError ? (error.envoyReason ?? error.message) : error instanceof Error ? error.message : String(error);
+    const said = error instanceof ConfigError ? (error.envoyReason ?? error.message) : error instanceof Error ? error.message : String(error);
+    // Names may hold anything.
+    const reason = said.replace(/[\r\n]+/g, " ");
     this.log("main", "main", "critical", `error \`${reason}\` initializing config '${this.options.file ?? "bootstrap"}'\n${reason}`);
     this.stop(1);
   }

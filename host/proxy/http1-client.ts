@@ -30,7 +30,7 @@ const FULL_READ = 64 * 1024;
 
 export function connectTo({ host, port, tls: secure }: PoolOptions): net.Socket {
   return secure
-    ? tls.connect({ host, port, ...(secure.sni ? { servername: secure.sni } : {}), rejectUnauthorized: false })
+    ? tls.connect({ host, port, ...(secure.sni && net.isIP(secure.sni) === 0 ? { servername: secure.sni } : {}), rejectUnauthorized: false })
     : net.connect({ host, port, allowHalfOpen: false });
 }
 

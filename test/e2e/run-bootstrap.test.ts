@@ -258,13 +258,14 @@ describe("the Node engine", () => {
 
   test.each([
     ["a filter", { before: LUA }, /the node engine does not support envoy\.extensions\.filters\.http\.lua\.v3\.Lua/],
+    ["a field that is misspelt", { edit: ["stat_prefix: ingress", "stat_prfix: ingress"] }, /typed_config\.stat_prefix: is missing \(there is stat_prfix\)/],
     ["a field", { more: "\n    outlier_detection: {}" }, /clusters\[0\]\.outlier_detection: the node engine does not support this field/],
     [
       "a policy",
       { more: `\n    load_balancing_policy: {policies: [{typed_extension_config: {name: x, typed_config: {"@type": type.googleapis.com/${POLICY}}}}]}` },
       /does not support envoy\.extensions\.load_balancing_policies\.client_side_weighted_round_robin.*it supports .*round_robin/,
     ],
-  ])("%s that it does not support is named: exit code 1", async (_what, parts, says) => {
+  ] satisfies [string, Parts, RegExp][])("%s that it does not support is named: exit code 1", async (_what, parts, says) => {
     const { code, stderr } = await run("--engine", "node", "--bootstrap", bootstrap(parts)).ended;
     expect(code).toBe(1);
     expect(stderr.trim().split("\n").at(-1)).toMatch(says);

@@ -18,6 +18,17 @@ function isObject(value: unknown): value is Obj {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** How many letters make one word of the other (Levenshtein). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    row = next;
+  }
+  return row[b.length]!;
+}
+
 /** One message. Fields may be written in snake_case or lowerCamelCase. */
 export class Fields {
   private readonly asked = new Set<string>(["@type"]);
@@ -66,7 +77,13 @@ export class Fields {
   }
 
   required(name: string): string {
-    return this.string(name) || this.fail(name, "is missing");
+    return this.string(name) || this.fail(name, `is missing${this.hint(name)}`);
+  }
+
+  /** A field that was perhaps meant. */
+  private hint(name: string): string {
+    const near = Object.keys(this.json).find((key) => !this.asked.has(key) && (distance(key, name) <= 2 || distance(key, camel(name)) <= 2));
+    return near === undefined ? "" : ` (there is ${near})`;
   }
 
   number(name: string): number | undefined {

@@ -101,7 +101,7 @@ const retries: Scenario[] = [
       [100, ...FAILS],
       [300, ...OK],
     ],
-    ["on_request_headers: add 0 x-envoy-upstream-rq-timeout-ms 200"],
+    ["on_request_headers: add 0 x-envoy-upstream-rq-timeout-ms 350"],
   ),
   one(
     "grpc",
