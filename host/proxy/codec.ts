@@ -27,8 +27,6 @@ export interface MessageEncoder {
   reset(reason: ResetReason): void;
   /** Stops (or starts again) reading what the peer sends on this stream. Calls are counted: as many `false` as `true` let it flow. */
   readDisable(disable: boolean): void;
-  /** Told when more waits to be sent than the peer takes, and when that is over: as many times as the other. */
-  onWatermark?: ((above: boolean) => void) | undefined;
 }
 
 /** A response on its way to the client. */
@@ -46,6 +44,8 @@ export interface MessageDecoder {
   onTrailers(trailers: HeaderMap): void;
   /** The peer is gone, or broke the protocol; `details` says more where the codec knows. */
   onReset(reason: ResetReason, details?: string): void;
+  /** Of the message that goes the other way more waits to be sent than the peer takes; or that is over. */
+  onWatermark?(above: boolean): void;
 }
 
 export type RequestDecoder = MessageDecoder;

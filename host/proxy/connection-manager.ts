@@ -134,9 +134,6 @@ export class ActiveStream implements RequestDecoder, RouterStream {
     readonly encoder: ResponseEncoder,
   ) {
     const { options } = connection;
-    encoder.onWatermark = (above) => {
-      if (!this.ended) this.router?.readDisable(above);
-    };
     this.info = new StreamInfo(options.clock, connection.info);
     this.info.protocol = connection.protocol;
     if (options.listener) this.info.listener = options.listener;
@@ -293,6 +290,10 @@ export class ActiveStream implements RequestDecoder, RouterStream {
       this.info.flags.add(reason === "ConnectionTermination" ? "DC" : reason === "ProtocolError" ? "DPE" : "DR");
       this.end();
     });
+  }
+
+  onWatermark(above: boolean): void {
+    if (!this.ended) this.router?.readDisable(above);
   }
 
   onCodecError(details: string, status: number): void {

@@ -95,7 +95,6 @@ export function createHttp1Pool(options: PoolOptions): HostPool {
 }
 
 class Connection implements MessageHandler, RequestEncoder {
-  onWatermark: ((above: boolean) => void) | undefined;
   private readonly parser = new MessageParser(this, MAX_RESPONSE_HEAD);
   private readonly writer: MessageWriter;
   private readonly remoteAddress: string;
@@ -118,7 +117,7 @@ class Connection implements MessageHandler, RequestEncoder {
   ) {
     this.remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`;
     this.localAddress = `${socket.localAddress}:${socket.localPort}`;
-    this.writer = new MessageWriter(socket, options.enableTrailers);
+    this.writer = new MessageWriter(socket, options.enableTrailers, (above) => this.decoder?.onWatermark?.(above));
     socket.removeAllListeners("error");
     socket.on("error", () => this.onClose());
     socket.on("data", (data: Buffer) => this.onRead(data));
@@ -134,10 +133,8 @@ class Connection implements MessageHandler, RequestEncoder {
     this.decoder = decoder;
     this.requestDone = false;
     this.responseDone = false;
-    this.onWatermark = undefined;
     if (this.disabled > 0) this.socket.resume();
     this.disabled = 0;
-    this.writer.watch((above) => this.onWatermark?.(above));
     callbacks.onReady(this, { protocol: "HTTP/1.1", remoteAddress: this.remoteAddress, localAddress: this.localAddress, readyNanoseconds });
   }
 
@@ -274,7 +271,7 @@ class Connection implements MessageHandler, RequestEncoder {
   private release(): void {
     if (this.gone || !this.responseDone) return;
     this.decoder = undefined;
-    this.writer.watch(undefined);
+    this.writer.forget();
     if (this.closes || this.parser.waiting > 0) this.destroy();
     else this.pool.onIdle();
   }

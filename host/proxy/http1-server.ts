@@ -102,7 +102,7 @@ class Connection implements ServerConnection, MessageHandler {
   ) {
     this.remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`;
     this.localAddress = `${socket.localAddress}:${socket.localPort}`;
-    this.writer = new MessageWriter(socket, options.enableTrailers);
+    this.writer = new MessageWriter(socket, options.enableTrailers, (above) => this.exchange?.decoder.onWatermark?.(above));
   }
 
   start(first: Buffer): void {
@@ -200,7 +200,6 @@ class Connection implements ServerConnection, MessageHandler {
     const encoder = new Encoder(this, method);
     const exchange: Exchange = { decoder: this.callbacks.newStream(encoder), encoder, requestDone: false, responseDone: false };
     this.exchange = exchange;
-    this.writer.watch((above) => encoder.onWatermark?.(above));
     const endStream = framing.kind === "none" || (framing.kind === "length" && framing.size === 0);
     if (endStream) exchange.requestDone = true;
     this.parser.pause();
@@ -319,7 +318,6 @@ class Connection implements ServerConnection, MessageHandler {
 }
 
 class Encoder implements ResponseEncoder {
-  onWatermark: ((above: boolean) => void) | undefined;
   private done = false;
   private closes = false;
 
@@ -365,7 +363,7 @@ class Encoder implements ResponseEncoder {
 
   private end(): void {
     this.done = true;
-    this.connection.writer.watch(undefined);
+    this.connection.writer.forget();
     this.connection.onResponseDone(this, this.closes);
   }
 

@@ -25,12 +25,12 @@ export class MessageWriter {
   private scheduled = false;
   private chunked = false;
   private above = false;
-  /** Told when more waits to be sent than the peer takes, and when that is over. */
-  onWatermark: ((above: boolean) => void) | undefined;
 
   constructor(
     private readonly socket: net.Socket,
     private readonly enableTrailers: boolean,
+    /** Told when more waits to be sent than the peer takes, and when that is over. */
+    private readonly onWatermark: (above: boolean) => void,
   ) {
     socket.on("drain", () => this.setAbove(false));
   }
@@ -38,14 +38,12 @@ export class MessageWriter {
   private setAbove(above: boolean): void {
     if (this.above === above) return;
     this.above = above;
-    this.onWatermark?.(above);
+    this.onWatermark(above);
   }
 
-  /** Another message begins or ends: its owner is told from now on, of what is so already too. */
-  watch(onWatermark: ((above: boolean) => void) | undefined): void {
-    if (this.above) this.onWatermark?.(false);
-    this.onWatermark = onWatermark;
-    if (this.above) onWatermark?.(true);
+  /** What waits now belongs to a message that is over: the next one begins without it. */
+  forget(): void {
+    this.setAbove(false);
   }
 
   /** Begins a message. `framing`: what to write where the map has no content-length. */

@@ -83,7 +83,6 @@ export class Http2Stream implements MessageEncoder {
   /** By content-length; undefined where nobody knows. */
   expected: number | undefined;
   received = 0;
-  onWatermark: ((above: boolean) => void) | undefined;
   sendWindow: number;
   private readonly queue = new Bytes();
   private ending: "data" | HeaderMap | undefined;
@@ -160,7 +159,7 @@ export class Http2Stream implements MessageEncoder {
   private setAbove(above: boolean): void {
     if (this.above === above) return;
     this.above = above;
-    this.onWatermark?.(above);
+    this.decoder?.onWatermark?.(above);
   }
 
   /** What still waits to be sent. */

@@ -60,7 +60,21 @@ const CONNECTING: ResetReason[] = ["LocalConnectionFailure", "RemoteConnectionFa
 
 const number = (text: string | undefined): number | undefined => (text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined);
 
+const ASKING = new Set<string>(ASKED);
+
+/** Whether a request asks for anything that has to do with retries. */
+function asks(request: HeaderMap): boolean {
+  const { names: present } = request.lists();
+  for (let i = 0; i < present.length; i++) if (ASKING.has(present[i]!)) return true;
+  return false;
+}
+
 export class Retries {
+  /** Where something is asked for; its headers are taken out of the request's. */
+  static of(policy: RetryPolicy | undefined, request: HeaderMap): Retries | undefined {
+    return policy || asks(request) ? new Retries(policy, request) : undefined;
+  }
+
   private readonly on: Set<string>;
   private readonly grpcOn: Set<number | undefined>;
   private readonly codes: Set<number>;
@@ -70,8 +84,7 @@ export class Retries {
   private readonly maxMs: number;
   readonly perTryTimeoutMs: number;
 
-  /** Reads what is asked for, and takes it out of the request's headers. */
-  constructor(policy: RetryPolicy | undefined, request: HeaderMap) {
+  private constructor(policy: RetryPolicy | undefined, request: HeaderMap) {
     const asked = new Map(ASKED.map((name) => [name as string, request.get(name)]));
     for (const name of ASKED) request.remove(name);
     const applies = policy !== undefined && (policy.requestHeaders.length === 0 || policy.requestHeaders.some((match) => match(request)));

@@ -125,9 +125,9 @@ export class Router implements StreamFilter {
     info.upstream.endpoints = cluster.hosts.length;
     const timeoutMs = requestedTimeout(headers) ?? route.timeoutMs;
     this.timeoutMs = timeoutMs;
-    const retries = new Retries(route.retryPolicy, headers);
-    this.perTryTimeoutMs = retries.perTryTimeoutMs;
-    if (retries.enabled) this.retries = retries;
+    const retries = Retries.of(route.retryPolicy, headers);
+    this.perTryTimeoutMs = retries?.perTryTimeoutMs ?? 0;
+    if (retries?.enabled) this.retries = retries;
     this.tellTime(headers, timeoutMs);
     const host = this.pick(headers);
     if (!host) return HeadersStatus.StopIteration;

@@ -56,9 +56,6 @@ export class UpstreamRequest implements ResponseDecoder {
         info.upstream.readyNanoseconds = BigInt(Math.round(upstream.readyNanoseconds));
         this.cluster.statistics.requests.value++;
         this.ready = true;
-        encoder.onWatermark = (above) => {
-          if (!this.over) this.callbacks.holdRequest(above);
-        };
         for (let i = 0; i < this.held; i++) encoder.readDisable(true);
         for (const step of this.beforeReady.splice(0)) {
           if (this.over) return;
@@ -186,6 +183,10 @@ export class UpstreamRequest implements ResponseDecoder {
     this.onResponseEnd();
     if (this.filters) this.filters.encodeTrailers(trailers);
     else this.deliverTrailers(trailers);
+  }
+
+  onWatermark(above: boolean): void {
+    if (!this.over) this.callbacks.holdRequest(above);
   }
 
   onReset(reason: ResetReason, details?: string): void {
