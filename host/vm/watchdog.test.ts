@@ -50,6 +50,8 @@ const PROGRAM = `(module
   (func (export "fill") (loop $l (memory.fill (i32.const 0) (i32.const 7) (i32.const 100000)) (br $l)))
   (func (export "copy") (loop $l (memory.copy (i32.const 0) (i32.const 9) (i32.const 100000)) (br $l)))
   (func (export "tables") (loop $l (table.copy (i32.const 0) (i32.const 1) (i32.const 1)) (br $l)))
+  (func (export "one fill") (memory.fill (i32.const 0) (i32.const 7) (i32.const 200000)))
+  (func (export "one copy") (memory.copy (i32.const 0) (i32.const 9) (i32.const 200000)))
   (func (export "wait") (drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const -1))))
   (func (export "waits") (loop $l (drop (memory.atomic.wait64 (i32.const 0) (i64.const 0) (i64.const 1000))) (br $l)))
   (func (export "moved") (param i32) (result i32)
@@ -78,7 +80,7 @@ describe("a guarded module", () => {
     );
   });
 
-  test.each(["for ever", "recurse", "fill", "copy", "tables", "waits", "wait"])("ends %s when its budget is used up", (name) => {
+  test.each(["for ever", "recurse", "fill", "copy", "one fill", "one copy", "tables", "waits", "wait"])("ends %s when its budget is used up", (name) => {
     budget!.value = 5000;
     expect(() => exports[name]!(0)).toThrow(WebAssembly.RuntimeError);
     budget!.value = 5000;

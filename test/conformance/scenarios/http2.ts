@@ -159,6 +159,15 @@ const downstream: Scenario[] = [
       ["big", [["x-big", "a".repeat(12000)]]],
     ] as [string, string[][]][]
   ).map(([name, more]) => h2(`header-${name}`, [H(pseudo("GET", more)), 30, H(pseudo(), 5, 3)])),
+  h2("pseudo-after", [
+    H([
+      [":method", "GET"],
+      [":scheme", "http"],
+      ["x-a", "1"],
+      [":path", "/"],
+      [":authority", "h"],
+    ]),
+  ]),
   h2("authority-missing", [
     H([
       [":method", "GET"],
