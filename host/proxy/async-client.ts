@@ -7,6 +7,7 @@ import type { HeaderMap } from "../vm/headermap.js";
 import type { LocalReply } from "../vm/stream-callbacks.js";
 import { type Clock, StreamInfo } from "../vm/stream-info.js";
 import type { ClusterManager } from "./clusters.js";
+import { connectionSays } from "./hop-headers.js";
 import { localReplyMessage } from "./local-reply.js";
 import { Router, type RouterRoute, type RouterStream } from "./router.js";
 import type { Scheduler } from "./scheduler.js";
@@ -83,6 +84,8 @@ class Stream implements AsyncStream, RouterStream {
   private over = false;
   private isGrpc = false;
   private isHead = false;
+  /** It asks for another protocol. */
+  private upgrade = false;
   private responseStarted = false;
   private readonly asyncRoute: RouterRoute;
 
@@ -116,6 +119,7 @@ class Stream implements AsyncStream, RouterStream {
   sendHeaders(headers: HeaderMap, endStream: boolean): void {
     this.isGrpc = isGrpcType(headers.get("content-type"));
     this.isHead = headers.get(":method") === "HEAD";
+    this.upgrade = connectionSays(headers, "upgrade") && headers.has("upgrade");
     headers.assign("x-envoy-internal", "true");
     this.requestComplete = endStream;
     this.router.decodeHeaders(headers, endStream);
@@ -153,6 +157,9 @@ class Stream implements AsyncStream, RouterStream {
     if (this.over) return;
     this.responseStarted = true;
     headers.remove("keep-alive");
+    if (this.upgrade) for (const name of ["content-length", "x-envoy-upstream-service-time"]) headers.remove(name);
+    // envoy 1.40: a call has no use for another protocol: its answer ends with the headers.
+    if (this.upgrade || headers.get(":status") === "101") endStream = true;
     this.callbacks.onHeaders(headers, endStream);
     if (endStream) this.complete();
   }

@@ -126,6 +126,7 @@ class Running implements Engine {
   private connections = 0;
   private turn = 0;
   private over = false;
+  private ending = false;
 
   constructor(private readonly options: EngineOptions) {
     this.scheduler = options.scheduler ?? realScheduler;
@@ -487,7 +488,8 @@ class Running implements Engine {
   }
 
   terminate(): void {
-    if (this.over) return;
+    if (this.over || this.ending) return;
+    this.ending = true;
     this.guarded(() => {
       for (const manager of [...this.managers]) manager.shutDown();
       for (const connection of [...this.tcp]) connection.close();
@@ -496,7 +498,8 @@ class Running implements Engine {
         for (const { plugin } of [...this.slots].reverse()) if (plugin) this.plugins.retire(plugin, thread);
       }
     });
-    this.stop(0);
+    // What plugins sent at their end leaves first.
+    setImmediate(() => this.stop(0));
   }
 
   kill(): void {

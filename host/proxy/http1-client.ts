@@ -167,6 +167,8 @@ class Connection implements MessageHandler, RequestEncoder {
 
   reset(): void {
     this.decoder = undefined;
+    // envoy 1.40: what was written has left.
+    this.writer.flush();
     this.destroy();
   }
 

@@ -49,6 +49,35 @@ const callouts: Scenario[] = [
     clients: [{ ...GET, wait: 350 }],
   },
   {
+    id: "g24-answer-101",
+    about: "http_call is answered with 101",
+    plugins: [p1([`on_request_headers: ${call()}`, ...each("on_http_call_response", "pairs 6", "buf 4 0 200", "status")])],
+    upstream: {
+      alt: ["HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nabc", 50, "@close"],
+      up: [250, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"],
+    },
+    clients: [{ ...GET, wait: 350 }],
+  },
+  {
+    id: "g24-upgrade",
+    about: "http_call asks for another protocol",
+    plugins: [
+      p1([
+        "on_request_headers: http alt 1000 '' :method GET :path /c :authority a connection upgrade upgrade websocket",
+        ...each("on_http_call_response", "pairs 6", "buf 4 0 200", "status"),
+      ]),
+    ],
+    upstream: { alt: ANSWER, up: [250, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"] },
+    clients: [{ ...GET, wait: 350 }],
+  },
+  {
+    id: "g24-shutdown",
+    about: "http_call from on_done while the process ends",
+    plugins: [p1([`on_done: ${call()}`])],
+    upstream: { alt: ANSWER },
+    clients: [{ ...GET, wait: 80 }],
+  },
+  {
     id: "g24-hop-headers",
     about: "headers of one hop in the answer to http_call",
     plugins: [p1([`on_request_headers: ${call()}`, "on_http_call_response: pairs 6"])],
