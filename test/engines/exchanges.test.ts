@@ -205,6 +205,19 @@ describe.each(["node", "envoy"] as const)("on the %s engine", (engine) => {
   });
 });
 
+describe.each(["node", "envoy"] as const)("a filter that a test forgets, on the %s engine", (engine) => {
+  let forgotten: Mounted | undefined;
+
+  test("is there while the test runs", async () => {
+    forgotten = await mount(recorder, { engine, config: "" });
+    expect((await forgotten.fetch("/")).status).toBe(200);
+  });
+
+  test("is closed with it", async () => {
+    await expect(forgotten!.fetch("/")).rejects.toThrow("the filter was closed");
+  });
+});
+
 test("every request under way hears that a call takes a whole Envoy down", async () => {
   const envoy = await mount(recorder, { engine: "node", config: "on_request_headers: ret 1\non_request_body: continue 1" });
   const requests = [envoy.fetch("/held"), envoy.fetch("/", { body: "x" })];
