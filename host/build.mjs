@@ -1,8 +1,9 @@
 // Bundles the CLI to host/dist/envoyscript.mjs (what a command does not need is in chunks that are loaded when it does), the testing API and the editor plugin.
 // With --types also the types of the testing API: what a package has, and what nobody needs in the repository.
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { build } from "esbuild";
+import { removeOldOutputs, writeOutputs } from "./outputs.mjs";
 
 const root = import.meta.dirname;
 const dist = path.join(root, "dist");
@@ -58,28 +59,13 @@ const editor = await build({
   logLevel: "warning",
 });
 
-// Each file is complete when it appears, the entry last: somebody may be running the command line, or building it too.
-mkdirSync(dist, { recursive: true });
-const files = [...editor.outputFiles, ...cli.outputFiles].sort(
-  (a, b) => Number(a.path.endsWith("envoyscript.mjs")) - Number(b.path.endsWith("envoyscript.mjs")),
-);
-for (const { path: file, contents } of files) {
-  const making = `${file}.${process.pid}`;
-  writeFileSync(making, contents);
-  if (file.endsWith("envoyscript.mjs")) chmodSync(making, 0o755);
-  renameSync(making, file);
-}
+writeOutputs(dist, [...editor.outputFiles, ...cli.outputFiles], "envoyscript.mjs");
 // An installed package has no envoy/ beside it.
 const requirements = path.join(dist, "requirements.txt");
 copyFileSync(path.join(root, "../envoy/requirements.txt"), `${requirements}.${process.pid}`);
 renameSync(`${requirements}.${process.pid}`, requirements);
-// Chunks of an earlier build go an hour later: its entry may still be running and load them. A package takes none along.
 const packing = process.argv.includes("--types");
-const current = new Set([...files.map(({ path: file }) => path.basename(file)), "requirements.txt", "types"]);
-for (const name of readdirSync(dist)) {
-  const file = path.join(dist, name);
-  if (!current.has(name) && (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) < Date.now() - (packing ? 0 : 3_600_000)) rmSync(file, { force: true });
-}
+removeOldOutputs(dist, [...editor.outputFiles, ...cli.outputFiles], ["requirements.txt", "types"], packing);
 if (packing) await writeTypes();
 
 /** Declarations of testing/index.ts and of what those name. */

@@ -1,11 +1,10 @@
 // The command line. Each command's own code is loaded when it runs, so that --help answers at once.
-import { Command, CommanderError, Option } from "commander";
+import { Command, Option } from "commander";
 import { parseBudget, parseCluster, parseMemory, parseUpstream, portOf } from "./arguments.js";
 import type { BuildFlags } from "./build.js";
 import type { ConfigFlags } from "./config.js";
-import { Failure } from "./failure.js";
+import { runProgram } from "./program.js";
 import type { RunFlags } from "./run.js";
-import { color, paint } from "./terminal.js";
 
 const VERSION = "0.1.0";
 
@@ -90,28 +89,4 @@ program
   .addOption(new Option("--port <n>", "port to listen on (default: 10000)").argParser(portOf("--port")))
   .action(async (flags: { once?: boolean; port?: number }) => (await import("./demo.js")).runDemo(flags));
 
-for (const command of [program, ...program.commands]) {
-  const name = command === program ? "envoyscript" : `envoyscript ${command.name()}`;
-  command.configureOutput({
-    outputError: (text, write) =>
-      write(
-        `${paint("red", `${name}:`, color.err)} ${text
-          .replace(/^error: /, "")
-          .trim()
-          .replaceAll("\n", " ")} (${name} --help shows how)\n`,
-      ),
-  });
-}
-
-try {
-  await program.parseAsync();
-} catch (error) {
-  if (error instanceof CommanderError) {
-    process.exitCode = error.exitCode === 0 ? 0 : 2;
-  } else {
-    const message = error instanceof Error ? error.message : String(error);
-    console.error(`${paint("red", "envoyscript:", color.err)} ${message.split("\n", 1)[0]}`);
-    if (program.opts<{ verbose?: boolean }>().verbose && error instanceof Error) console.error(error.stack);
-    process.exitCode = error instanceof Failure ? error.exitCode : 1;
-  }
-}
+await runProgram(program);
