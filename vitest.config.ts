@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["host/**/*.test.ts", "guest/**/*.test.ts", "test/**/*.test.ts"],
+    include: ["bazel-cache-tools/**/*.test.ts", "host/**/*.test.ts", "guest/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["**/node_modules/**"],
     globalSetup: ["test/setup.ts"],
     testTimeout: 60_000,

@@ -17,6 +17,7 @@ export interface Options {
 
 const HELP = `npm run bench -- [options]
 npm run bench engine          the Node engine: mount, envoy.fetch, and its proxy beside a real Envoy
+npm run bench cache           bazel-cache: hashing beside openssl, 10,000 entries, start-up
 
   --rounds N           rounds; in each all contenders run together     (12)
   --seconds S          whole seconds of load per contender and round    (3)

@@ -70,7 +70,8 @@ export class Place {
   }
 }
 
-function watch(child: ChildProcess): Running {
+/** Follows a process that was started with pipes for its output. */
+export function watch(child: ChildProcess): Running {
   const output = { stdout: "", stderr: "" };
   let waiting: { pattern: RegExp; resolve: (found: RegExpExecArray) => void }[] = [];
   const add = (name: "stdout" | "stderr") => (text: string) => {

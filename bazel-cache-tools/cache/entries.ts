@@ -1,0 +1,70 @@
+// Everything that lies in a cache, and what is wrong with it.
+import { type Dirent, lstatSync, readdirSync, statSync } from "node:fs";
+import path from "node:path";
+import { Failure } from "../../host/cli/failure.js";
+import { ALGORITHMS, type Algorithm, type Digest } from "./digest.js";
+import { reasonOf } from "./hashing.js";
+import { algorithmDirectory, FILE, isEntryName, isMarkerName, TEMPORARY_PREFIX } from "./layout.js";
+
+export interface Entry {
+  digest: Digest;
+  directory: string;
+  /** Of `file`. Undefined where there is none: markers alone are nothing to Bazel. */
+  file?: { path: string; size: number /** Time of the last use, ms: Bazel sets it at every hit. */; mtime: number; links: number };
+  markers: string[];
+  /** `tmp-…` of interrupted writers, with their time of change (ms). */
+  temporary: { path: string; size: number; mtime: number }[];
+  /** Names that Bazel knows nothing of. */
+  foreign: string[];
+}
+
+export interface Contents {
+  entries: Entry[];
+  /** Directories and files where Bazel looks for entries, under names that it never asks for. */
+  misplaced: string[];
+}
+
+/** Reads the directories of all algorithms. A cache that is not there is empty. Throws a Failure for one that cannot be read. */
+export function readContents(root: string): Contents {
+  const contents: Contents = { entries: [], misplaced: [] };
+  for (const algorithm of ALGORITHMS) {
+    const directory = algorithmDirectory(root, algorithm);
+    for (const child of childrenOf(directory)) {
+      const full = path.join(directory, child.name);
+      if (!isEntryName(child.name, algorithm) || !isDirectory(full, child)) contents.misplaced.push(full);
+      else contents.entries.push(readEntry(full, algorithm, child.name));
+    }
+  }
+  return contents;
+}
+
+export function readEntry(directory: string, algorithm: Algorithm, hex: string): Entry {
+  const entry: Entry = { digest: { algorithm, hex }, directory, markers: [], temporary: [], foreign: [] };
+  for (const { name } of childrenOf(directory)) {
+    const full = path.join(directory, name);
+    if (name === FILE) {
+      const stat = statSync(full, { throwIfNoEntry: false });
+      if (stat?.isFile()) entry.file = { path: full, size: stat.size, mtime: stat.mtimeMs, links: stat.nlink };
+    } else if (isMarkerName(name, algorithm)) entry.markers.push(name);
+    else if (name.startsWith(TEMPORARY_PREFIX)) {
+      const stat = lstatSync(full, { throwIfNoEntry: false });
+      if (stat) entry.temporary.push({ path: full, size: stat.size, mtime: stat.mtimeMs });
+    } else entry.foreign.push(name);
+  }
+  return entry;
+}
+
+/** What is in a directory, by name; nothing where there is none. Throws a Failure for one that cannot be listed. */
+export function childrenOf(directory: string): Dirent[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+  } catch (error) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return [];
+    throw new Failure(`${directory}: ${reasonOf(code, message)}`);
+  }
+}
+
+function isDirectory(full: string, child: Dirent): boolean {
+  return child.isDirectory() || (child.isSymbolicLink() && statSync(full, { throwIfNoEntry: false })?.isDirectory() === true);
+}
