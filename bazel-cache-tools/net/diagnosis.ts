@@ -6,7 +6,7 @@ import { Transform, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { type Algorithm, createHasher, type Digest } from "../cache/digest.js";
-import { codeOf, Failure } from "./failure.js";
+import { codeOf, TransferError } from "./failure.js";
 
 interface Format {
   name: string;
@@ -80,28 +80,28 @@ async function unfinished(path: string, size: number, start: Buffer): Promise<st
 }
 
 /** The failure that a file with another digest than the wanted one is. */
-export async function diagnose(path: string, size: number, headers: IncomingHttpHeaders, wanted: Digest, actual: Digest): Promise<Failure> {
+export async function diagnose(path: string, size: number, headers: IncomingHttpHeaders, wanted: Digest, actual: Digest): Promise<TransferError> {
   const details = { received: size, actual };
-  if (size === 0) return new Failure("empty", "the server sent an empty file", details);
+  if (size === 0) return new TransferError("empty", "the server sent an empty file", details);
   const start = await head(path);
-  if (isHtml(start, headers)) return new Failure("html", `the server sent a web page (${size} bytes) in place of the file`, details);
+  if (isHtml(start, headers)) return new TransferError("html", `the server sent a web page (${size} bytes) in place of the file`, details);
   const format = await unfinished(path, size, start);
-  if (format) return new Failure("truncated", `the file stops after ${size} bytes, in the middle of its ${format} data`, details);
-  return new Failure("wrong-digest", `${size} bytes with ${actual.algorithm} ${actual.hex}, wanted ${wanted.hex}`, details);
+  if (format) return new TransferError("truncated", `the file stops after ${size} bytes, in the middle of its ${format} data`, details);
+  return new TransferError("wrong-digest", `${size} bytes with ${actual.algorithm} ${actual.hex}, wanted ${wanted.hex}`, details);
 }
 
 /**
  * What speaks against a file that no digest judges: a web page in place of an archive, or an archive that stops where HTTP cannot tell
  * (neither Content-Length nor chunks). Undefined where nothing does.
  */
-export async function doubt(path: string, size: number, headers: IncomingHttpHeaders, url: URL): Promise<Failure | undefined> {
+export async function doubt(path: string, size: number, headers: IncomingHttpHeaders, url: URL): Promise<TransferError | undefined> {
   const start = await head(path);
   if (ARCHIVE.test(url.pathname) && isHtml(start, headers)) {
-    return new Failure("html", `the server sent a web page (${size} bytes) in place of the file`, { received: size });
+    return new TransferError("html", `the server sent a web page (${size} bytes) in place of the file`, { received: size });
   }
   if (headers["content-length"] !== undefined || headers["transfer-encoding"] !== undefined) return undefined;
   const format = await unfinished(path, size, start);
-  return format ? new Failure("truncated", `the file stops after ${size} bytes, in the middle of its ${format} data`, { received: size }) : undefined;
+  return format ? new TransferError("truncated", `the file stops after ${size} bytes, in the middle of its ${format} data`, { received: size }) : undefined;
 }
 
 const DECODERS: Record<string, () => Transform> = {
@@ -119,7 +119,7 @@ export function codingOf(headers: IncomingHttpHeaders): string | undefined {
 
 /** Writes the decoded file to `to`. Undefined where the bytes are not of that coding. */
 export async function decodeTo(path: string, to: string, coding: string, algorithm: Algorithm): Promise<{ digest: Digest; bytes: number } | undefined> {
-  const hasher = await createHasher(algorithm);
+  const hasher = createHasher(algorithm);
   let bytes = 0;
   const hashing = new Transform({
     transform(chunk: Buffer, _encoding, done) {

@@ -7,7 +7,7 @@ import type { Socket } from "node:net";
 import { chunksOf } from "./chunks.js";
 import type { Connections } from "./connections.js";
 import { authorizationFor } from "./credentials.js";
-import { codeOf, Failure, networkFailure } from "./failure.js";
+import { codeOf, networkFailure, TransferError } from "./failure.js";
 import type { NetrcEntry } from "./netrc.js";
 import { type Env, type ForwardProxy, proxyFor } from "./proxy.js";
 import { isRedirect, nextHop } from "./redirects.js";
@@ -31,7 +31,7 @@ export interface Answer {
   headers: IncomingHttpHeaders;
   /** Where it came from, behind all redirects. */
   url: URL;
-  /** The body. Throws a Failure where it does not end as HTTP says it should; stopping early ends the connection. */
+  /** The body. Throws a TransferError where it does not end as HTTP says it should; stopping early ends the connection. */
   body: AsyncGenerator<Buffer, void>;
   /** Ends the connection, where the body is not going to be read. */
   abandon(): void;
@@ -46,7 +46,7 @@ const HEADERS = { accept: "*/*", "accept-encoding": "identity", "user-agent": "b
  * Asks for `url` and follows its redirects.
  * @param tries how often this was tried before; slow networks get more time for each address of a host.
  * @param verified see {@link nextHop}.
- * @throws Failure of any kind of the network.
+ * @throws TransferError of any kind of the network.
  */
 export async function ask(url: URL, headers: Record<string, string>, network: Network, tries: number, verified: boolean): Promise<Answer> {
   const trail = [url];
@@ -97,9 +97,9 @@ function askOnce(url: URL, headers: Record<string, string>, network: Network, tr
 
   let reply: IncomingMessage | undefined;
   /** What went wrong first: later errors are only its echo. */
-  let failure: Failure | undefined;
-  let giveUp: (reason: Failure) => void = () => undefined;
-  const stop = (reason: Failure) => {
+  let failure: TransferError | undefined;
+  let giveUp: (reason: TransferError) => void = () => undefined;
+  const stop = (reason: TransferError) => {
     failure ??= reason;
     (reply ?? request).destroy(reason);
     // A request that still waits for its tunnel keeps its error to itself until that stands.
@@ -134,7 +134,7 @@ function askOnce(url: URL, headers: Record<string, string>, network: Network, tr
     } finally {
       watch.rest();
     }
-    if (failure?.kind === "not-http" && message.complete) throw new Failure("truncated", "the server sent more than it had declared");
+    if (failure?.kind === "not-http" && message.complete) throw new TransferError("truncated", "the server sent more than it had declared");
     if (failure) throw failure;
     // Node throws for these by itself, as far as is known; the file hangs on it.
     if (!message.complete) throw cut(undefined);
@@ -185,15 +185,15 @@ function seconds(ms: number): string {
 }
 
 /** Adds whom it happened with; for a hop behind a redirect that is another host than that of the wanted URL. */
-function located(failure: Failure, error: unknown, where: string): Failure {
+function located(failure: TransferError, error: unknown, where: string): TransferError {
   const hungUp = error instanceof Error && error.message === "socket hang up";
   const text = hungUp ? "connection closed without an answer" : failure.message;
-  return new Failure(failure.kind, `${text} (${where})`, failure.details);
+  return new TransferError(failure.kind, `${text} (${where})`, failure.details);
 }
 
 /** A body whose connection ended before it did: Node says "aborted" for a closed connection too, a reset one came as the request's error. */
-function cut(error: unknown): Failure {
+function cut(error: unknown): TransferError {
   const code = codeOf(error);
-  if (error === undefined || code === "ECONNRESET") return new Failure("truncated", "connection closed before the end");
+  if (error === undefined || code === "ECONNRESET") return new TransferError("truncated", "connection closed before the end");
   return networkFailure(error);
 }

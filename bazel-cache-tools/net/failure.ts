@@ -57,7 +57,7 @@ export interface FailureDetails {
 }
 
 /** The one error inside this room. Its message is the "what"; where and what to do are added when it is reported. */
-export class Failure extends Error {
+export class TransferError extends Error {
   readonly kind: FailureKind;
   readonly details: FailureDetails;
 
@@ -105,17 +105,17 @@ export function codeOf(error: unknown): string {
 }
 
 /** An error of a socket, of TLS or of Node's HTTP parser, as a failure. */
-export function networkFailure(error: unknown): Failure {
-  if (error instanceof Failure) return error;
+export function networkFailure(error: unknown): TransferError {
+  if (error instanceof TransferError) return error;
   const code = codeOf(error);
   const text = error instanceof Error ? error.message : String(error);
   const temporary = code === "EAI_AGAIN";
   const known = CODES[code];
-  if (known) return new Failure(known[0], known[1], { temporary });
+  if (known) return new TransferError(known[0], known[1], { temporary });
   const prefix = PREFIXES.find(([start]) => code.startsWith(start));
   // OpenSSL's message runs over several parts and ends with a line break.
-  if (prefix) return new Failure(prefix[1], `${prefix[2]} (${text.trim().replace(/\s+/g, " ")})`);
-  return new Failure("other", text.trim().replace(/\s+/g, " ") || code || "unknown error");
+  if (prefix) return new TransferError(prefix[1], `${prefix[2]} (${text.trim().replace(/\s+/g, " ")})`);
+  return new TransferError("other", text.trim().replace(/\s+/g, " ") || code || "unknown error");
 }
 
 const DISK: Record<string, string> = {
@@ -131,10 +131,13 @@ const DISK: Record<string, string> = {
 };
 
 /** An error of the file system under `path`, as a failure after which nothing else is tried. */
-export function diskFailure(error: unknown, path: string): Failure {
-  if (error instanceof Failure) return error;
+export function diskFailure(error: unknown, path: string): TransferError {
+  if (error instanceof TransferError) return error;
   const code = codeOf(error);
-  return new Failure("disk", `cannot write ${path}: ${DISK[code] ?? (error instanceof Error ? error.message : String(error))}${code ? ` (${code})` : ""}`);
+  return new TransferError(
+    "disk",
+    `cannot write ${path}: ${DISK[code] ?? (error instanceof Error ? error.message : String(error))}${code ? ` (${code})` : ""}`,
+  );
 }
 
 /** What the user can do about it, said at the end of the line. */
@@ -163,7 +166,7 @@ const STATUS_ADVICE: Record<number, string> = {
   429: "too many requests: run again later",
 };
 
-function adviceFor({ kind, message, details }: Failure): string | undefined {
+function adviceFor({ kind, message, details }: TransferError): string | undefined {
   const advice = (details.status === undefined ? undefined : STATUS_ADVICE[details.status]) ?? ADVICE[kind];
   // Nobody behind a proxy needs to be asked for one.
   return message.includes("through the proxy") && advice?.startsWith("is a proxy") ? "is the proxy right, and up?" : advice;
@@ -179,7 +182,7 @@ export function withoutSecrets(url: string): string {
 }
 
 /** The report of a failure: one line with the URL, what happened, how often it was tried and what to do. */
-export function report(url: string, failure: Failure, tries: number): TransferFailure {
+export function report(url: string, failure: TransferError, tries: number): TransferFailure {
   const { status, received, expected, actual, kept } = failure.details;
   const shown = withoutSecrets(url);
   const advice = adviceFor(failure);

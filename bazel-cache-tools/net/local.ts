@@ -2,23 +2,23 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { codeOf, Failure } from "./failure.js";
+import { codeOf, TransferError } from "./failure.js";
 import type { Job } from "./mirror.js";
 import { throttle } from "./rate.js";
 import { interrupted } from "./retry.js";
 
 const REASONS: Record<string, string> = { ENOENT: "no such file", ENOTDIR: "no such file", EACCES: "permission denied", EPERM: "not permitted" };
 
-function unreadable(error: unknown): Failure {
-  if (error instanceof Failure) return error;
-  return new Failure("missing-file", REASONS[codeOf(error)] ?? (error instanceof Error ? error.message : String(error)));
+function unreadable(error: unknown): TransferError {
+  if (error instanceof TransferError) return error;
+  return new TransferError("missing-file", REASONS[codeOf(error)] ?? (error instanceof Error ? error.message : String(error)));
 }
 
 function pathOf(url: URL): string {
   try {
     return fileURLToPath(url);
   } catch (error) {
-    throw new Failure("invalid-url", error instanceof Error ? error.message : "not a file URL");
+    throw new TransferError("invalid-url", error instanceof Error ? error.message : "not a file URL");
   }
 }
 
@@ -28,7 +28,7 @@ export async function copyLocal(parsed: URL, url: string, { partial, network, li
   const path = pathOf(parsed);
   try {
     const stats = await stat(path);
-    if (!stats.isFile()) throw new Failure("missing-file", "not a file");
+    if (!stats.isFile()) throw new TransferError("missing-file", "not a file");
     await partial.begin({ url, total: stats.size });
     progress({ type: "started", total: stats.size });
     for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 }) as AsyncIterable<Buffer>) {

@@ -1,7 +1,7 @@
 // One URL, asked until its file is there and verified, or until asking again makes no sense.
 import type { Digest } from "../cache/digest.js";
 import { type Answer, ask, type Network } from "./exchange.js";
-import { Failure, type FailureKind, networkFailure } from "./failure.js";
+import { type FailureKind, networkFailure, TransferError } from "./failure.js";
 import { copyLocal } from "./local.js";
 import type { PartialFile } from "./partial.js";
 import { askForRest, isResumable, judge, type Meta } from "./range.js";
@@ -48,7 +48,7 @@ interface Course {
   resumedFrom: number | undefined;
 }
 
-export type Outcome = { ok: true; verified: Verified; resumedFrom: number | undefined } | { ok: false; failure: Failure; tries: number };
+export type Outcome = { ok: true; verified: Verified; resumedFrom: number | undefined } | { ok: false; failure: TransferError; tries: number };
 
 /**
  * Bytes by which a try has to get further than any before it, to count for nothing against `attempts`: a network that drops each connection
@@ -59,21 +59,21 @@ const PROGRESS = 64 * 1024;
 const SCHEMES = new Set(["http:", "https:", "file:"]);
 
 function parse(url: string): URL {
-  if (!URL.canParse(url)) throw new Failure("invalid-url", "not a URL");
+  if (!URL.canParse(url)) throw new TransferError("invalid-url", "not a URL");
   const parsed = new URL(url);
-  if (!SCHEMES.has(parsed.protocol)) throw new Failure("invalid-url", `${parsed.protocol} URLs are not downloaded, only http, https and file`);
+  if (!SCHEMES.has(parsed.protocol)) throw new TransferError("invalid-url", `${parsed.protocol} URLs are not downloaded, only http, https and file`);
   parsed.hash = "";
   return parsed;
 }
 
-/** Tries `url` until it gives the file. Never throws a Failure: it is part of the outcome. */
+/** Tries `url` until it gives the file. Never throws a TransferError: it is part of the outcome. */
 export async function download(url: string, job: Job): Promise<Outcome> {
   const { partial, attempts, network } = job;
   const course: Course = { url, ranges: true, fresh: false, forgiven: false, bad: 0, reached: partial.offset, resumedFrom: undefined };
   const seen = new Map<FailureKind, number>();
   let counted = 0;
   for (let tries = 1; ; tries++) {
-    let failure: Failure;
+    let failure: TransferError;
     try {
       return { ok: true, verified: await attempt(parse(url), course, job, counted), resumedFrom: course.resumedFrom };
     } catch (error) {
@@ -102,9 +102,9 @@ export async function download(url: string, job: Job): Promise<Outcome> {
 }
 
 /** Everything that came is written, and the failure says how far it got. */
-async function settle(error: unknown, { partial }: Job): Promise<Failure> {
+async function settle(error: unknown, { partial }: Job): Promise<TransferError> {
   const failure = networkFailure(error);
-  if (!(error instanceof Failure) && !isOperational(error)) throw error;
+  if (!(error instanceof TransferError) && !isOperational(error)) throw error;
   try {
     await partial.flush();
   } catch (disk) {
@@ -115,7 +115,7 @@ async function settle(error: unknown, { partial }: Job): Promise<Failure> {
   const expected = partial.meta.total;
   const extent = expected === undefined ? `${partial.offset} bytes` : `${partial.offset} of ${expected} bytes`;
   const details = { ...failure.details, received: partial.offset, ...(expected === undefined ? {} : { expected }) };
-  return new Failure(failure.kind, `${failure.message}, after ${extent}`, details);
+  return new TransferError(failure.kind, `${failure.message}, after ${extent}`, details);
 }
 
 /** An error with a code comes from the system; one without is a bug and not to be retried away. */
@@ -192,22 +192,22 @@ async function receive(answer: Answer, job: Job): Promise<void> {
     job.progress({ type: "bytes", received: partial.offset, ...total });
   }
   const expected = total.total ?? partial.offset;
-  if (partial.offset < expected) throw new Failure("truncated", "the server ended its answer early");
+  if (partial.offset < expected) throw new TransferError("truncated", "the server ended its answer early");
   if (partial.offset === expected) return;
   const received = partial.offset;
   await partial.restart();
-  throw new Failure("truncated", `the server sent ${received} bytes of a file of ${expected}`, { received, expected });
+  throw new TransferError("truncated", `the server sent ${received} bytes of a file of ${expected}`, { received, expected });
 }
 
 /** Bad bytes are thrown away; those that several answers gave are first blamed on the splice. */
 async function verified(headers: Answer["headers"], parsed: URL, course: Course, job: Job): Promise<Verified> {
   const { spliced } = job.partial;
   const result = await verify(headers, parsed, job);
-  if (!(result instanceof Failure)) return result;
+  if (!(result instanceof TransferError)) return result;
   course.fresh = true;
   course.reached = 0;
   const free = spliced && !course.forgiven;
   if (free) course.forgiven = true;
   else course.bad++;
-  throw new Failure(result.kind, result.message, { ...result.details, free });
+  throw new TransferError(result.kind, result.message, { ...result.details, free });
 }

@@ -53,7 +53,7 @@ export function partialName(url: string, digest: Digest | undefined): string {
 
 /**
  * Opens the partial file of a download. Where a live process works on it, this one gets a file of its own, which `close` removes.
- * @throws Failure "disk".
+ * @throws TransferError "disk".
  */
 export async function openPartial(directory: string, base: string, algorithm: Algorithm, signal: AbortSignal): Promise<PartialFile> {
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -138,7 +138,7 @@ export async function openPartial(directory: string, base: string, algorithm: Al
     },
     async prepare() {
       if (hasher || written === 0) return;
-      const running = await createHasher(algorithm);
+      const running = createHasher(algorithm);
       const buffer = Buffer.allocUnsafe(1024 * 1024);
       await guarded(async () => {
         for (let at = 0; at < written; ) {
@@ -170,7 +170,7 @@ export async function openPartial(directory: string, base: string, algorithm: Al
     async digest() {
       await flush();
       await partial.prepare();
-      const hex = (hasher ?? (await createHasher(algorithm))).digest("hex");
+      const hex = (hasher ?? (createHasher(algorithm))).digest("hex");
       hasher = undefined;
       return { algorithm, hex };
     },
@@ -184,7 +184,7 @@ export async function openPartial(directory: string, base: string, algorithm: Al
         } else if (written > 0) await handle!.truncate(0);
       });
       [written, gathered, gatheredBytes, answers, meta, metaWritten] = [0, [], 0, 0, {}, false];
-      hasher = await createHasher(algorithm);
+      hasher = createHasher(algorithm);
     },
     async finish(from = path) {
       return guarded(async () => {
@@ -222,7 +222,7 @@ export async function openPartial(directory: string, base: string, algorithm: Al
     if (written > 0) meta = await readMeta(metaPath);
     answers = written > 0 ? 1 : 0;
     metaWritten = written > 0;
-    if (written === 0) hasher = await createHasher(algorithm);
+    if (written === 0) hasher = createHasher(algorithm);
     return partial;
   } catch (error) {
     await end();

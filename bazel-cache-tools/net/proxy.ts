@@ -1,7 +1,7 @@
 // Which proxy stands before a URL, by the environment variables that curl, Go and Bazel read.
 import { BlockList, isIP } from "node:net";
 import { decoded } from "./credentials.js";
-import { Failure } from "./failure.js";
+import { TransferError } from "./failure.js";
 
 export type Env = Record<string, string | undefined>;
 
@@ -25,7 +25,7 @@ export interface ForwardProxy {
 /**
  * The proxy of a URL, or undefined for a direct connection. Lower case wins; `HTTP_PROXY` counts for nothing inside a CGI,
  * where a request's `Proxy` header sets it (httpoxy, CVE-2016-5385).
- * @throws Failure "proxy" where the variable holds no URL of a known scheme.
+ * @throws TransferError "proxy" where the variable holds no URL of a known scheme.
  */
 export function proxyFor(url: URL, env: Env): ForwardProxy | undefined {
   const upper = url.protocol === "https:" ? env.HTTPS_PROXY : env.REQUEST_METHOD === undefined ? env.HTTP_PROXY : undefined;
@@ -41,7 +41,7 @@ export function parseProxy(text: string): ForwardProxy {
   const url = URL.canParse(full) ? new URL(full) : undefined;
   const port = url && PROXY_PORTS[url.protocol];
   if (!url || port === undefined || url.hostname === "") {
-    throw new Failure(
+    throw new TransferError(
       "proxy",
       `the proxy setting ${text.replace(/^.*@/, "…@")} is no URL of an http, https or socks5 proxy; correct http_proxy, https_proxy or all_proxy`,
     );

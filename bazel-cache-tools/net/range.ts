@@ -1,6 +1,6 @@
 // Whether a download may go on where it stopped, and whether what the server sent is that rest (RFC 9110 §14 ranges, §13.1.5 If-Range).
 import type { IncomingHttpHeaders } from "node:http";
-import { Failure } from "./failure.js";
+import { TransferError } from "./failure.js";
 import { isPassing, retryAfter } from "./retry.js";
 
 /** What is remembered of a file between requests and between runs. */
@@ -87,7 +87,7 @@ function contentLength(headers: IncomingHttpHeaders): number | undefined {
 /**
  * What an answer is for a file of which `held` is there.
  * @param asked a range was asked for.
- * @throws Failure "status" where the answer carries no file.
+ * @throws TransferError "status" where the answer carries no file.
  */
 export function judge(answer: { status: number; headers: IncomingHttpHeaders }, asked: boolean, held: Held, url: string): Verdict {
   const { status, headers } = answer;
@@ -96,11 +96,11 @@ export function judge(answer: { status: number; headers: IncomingHttpHeaders }, 
   if (status === 206) return asked ? judgePart(headers, held, url) : part(status);
   if (status === 416 && asked) return { kind: "again" };
   const wait = isPassing(status) ? retryAfter(headers["retry-after"]) : undefined;
-  throw new Failure("status", `the server answers ${status}`, { status, ...(wait === undefined ? {} : { retryAfter: wait }) });
+  throw new TransferError("status", `the server answers ${status}`, { status, ...(wait === undefined ? {} : { retryAfter: wait }) });
 }
 
 function part(status: number): never {
-  throw new Failure("status", "the server sends a part where the whole was asked for", { status });
+  throw new TransferError("status", "the server sends a part where the whole was asked for", { status });
 }
 
 function judgePart(headers: IncomingHttpHeaders, held: Held, url: string): Verdict {

@@ -1,6 +1,6 @@
 // Pauses and numbers of tries.
 import { describe, expect, test } from "vitest";
-import { Failure, networkFailure, report, withoutSecrets } from "./failure.js";
+import { networkFailure, report, TransferError, withoutSecrets } from "./failure.js";
 import { isPassing, pause, retryAfter, triesFor, wait } from "./retry.js";
 
 const now = Date.parse("Wed, 01 Jan 2020 00:00:00 GMT");
@@ -40,16 +40,16 @@ test("a wait ends with the signal", async () => {
 test("statuses that pass", () => expect([400, 401, 403, 404, 408, 410, 429, 500, 503, 599, 600].filter(isPassing)).toEqual([403, 408, 429, 500, 503, 599]));
 
 test.each([
-  [new Failure("refused", ""), 7],
-  [new Failure("tls", ""), 2],
-  [new Failure("unknown-host", ""), 2],
+  [new TransferError("refused", ""), 7],
+  [new TransferError("tls", ""), 2],
+  [new TransferError("unknown-host", ""), 2],
   [networkFailure(Object.assign(new Error("getaddrinfo EAI_AGAIN"), { code: "EAI_AGAIN" })), 7],
-  [new Failure("html", ""), 2],
-  [new Failure("status", "", { status: 404 }), 1],
-  [new Failure("status", "", { status: 500 }), 7],
-  [new Failure("proxy", "", { status: 407 }), 1],
-  [new Failure("proxy", "", { status: 503 }), 7],
-  [new Failure("disk", ""), 1],
+  [new TransferError("html", ""), 2],
+  [new TransferError("status", "", { status: 404 }), 1],
+  [new TransferError("status", "", { status: 500 }), 7],
+  [new TransferError("proxy", "", { status: 407 }), 1],
+  [new TransferError("proxy", "", { status: 503 }), 7],
+  [new TransferError("disk", ""), 1],
 ])("%o is worth its number of tries", (failure, expected) => {
   expect(triesFor(failure, 7)).toBe(expected);
   expect(triesFor(failure, 1)).toBe(1);
@@ -68,7 +68,7 @@ test.each([
 
 describe("a report", () => {
   test("is one line, without secrets", () => {
-    const failure = report("https://user:secret@a.org/x?y", new Failure("status", "the server\nanswers 401", { status: 401 }), 3);
+    const failure = report("https://user:secret@a.org/x?y", new TransferError("status", "the server\nanswers 401", { status: 401 }), 3);
     expect(failure).toEqual({
       url: "https://a.org/x?y",
       kind: "status",

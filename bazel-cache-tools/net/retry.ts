@@ -1,6 +1,6 @@
 // How often a failure is tried again, and after which pause.
 import { setTimeout as delay } from "node:timers/promises";
-import { Failure, type FailureKind } from "./failure.js";
+import { type FailureKind, TransferError } from "./failure.js";
 
 /** Tries per URL: as many as `attempts` says, or a number of its own. 1 means the next URL at once. */
 const RETRIES: Record<FailureKind, "attempts" | 1 | 2> = {
@@ -36,7 +36,7 @@ export function isPassing(status: number): boolean {
 }
 
 /** How many tries of one URL a failure is worth, at most `attempts`. */
-export function triesFor(failure: Failure, attempts: number): number {
+export function triesFor(failure: TransferError, attempts: number): number {
   const { status, temporary } = failure.details;
   if (temporary || (status !== undefined && isPassing(status))) return attempts;
   const tries = RETRIES[failure.kind];
@@ -74,6 +74,6 @@ export async function wait(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-export function interrupted(): Failure {
-  return new Failure("aborted", "interrupted; what is there is kept, run again to resume");
+export function interrupted(): TransferError {
+  return new TransferError("aborted", "interrupted; what is there is kept, run again to resume");
 }

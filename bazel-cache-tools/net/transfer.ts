@@ -1,7 +1,7 @@
 // A transfer: one wanted file from the first of its URLs that has it, resumed where an earlier run stopped.
 import { type Digest, sameDigest } from "../cache/digest.js";
 import { type Connections, openConnections } from "./connections.js";
-import { Failure, report, type TransferFailure, withoutSecrets } from "./failure.js";
+import { report, TransferError, type TransferFailure, withoutSecrets } from "./failure.js";
 import { download, type Job, type ProgressEvent } from "./mirror.js";
 import { readNetrc } from "./netrc.js";
 import { openPartial, type PartialFile, partialName } from "./partial.js";
@@ -68,13 +68,13 @@ const DEFAULTS = { attempts: 5, stallTimeout: 30_000, connectTimeout: 15_000, ba
  */
 export async function transfer(wanted: Wanted, options: TransferOptions): Promise<TransferResult> {
   const [first] = wanted.urls;
-  if (first === undefined) return failed("", new Failure("invalid-url", `${wanted.name} has no URL`));
+  if (first === undefined) return failed("", new TransferError("invalid-url", `${wanted.name} has no URL`));
   if (options.signal.aborted) return failed(first, interrupted());
   let partial: PartialFile;
   try {
     partial = await openPartial(options.directory, partialName(first, wanted.digest), wanted.digest?.algorithm ?? "sha256", options.signal);
   } catch (error) {
-    if (error instanceof Failure) return failed(first, error);
+    if (error instanceof TransferError) return failed(first, error);
     throw error;
   }
   const env = options.env ?? process.env;
@@ -101,7 +101,7 @@ export async function transfer(wanted: Wanted, options: TransferOptions): Promis
     };
     return (await completed(wanted, job)) ?? (await fromMirrors(wanted, job));
   } catch (error) {
-    if (error instanceof Failure) return failed(first, error);
+    if (error instanceof TransferError) return failed(first, error);
     throw error;
   } finally {
     if (!options.connections) connections.close();
@@ -109,7 +109,7 @@ export async function transfer(wanted: Wanted, options: TransferOptions): Promis
   }
 }
 
-function failed(url: string, failure: Failure): TransferResult {
+function failed(url: string, failure: TransferError): TransferResult {
   return { ok: false, failures: [report(url, failure, 1)] };
 }
 

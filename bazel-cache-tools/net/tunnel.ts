@@ -5,7 +5,7 @@ import { request as httpsRequest } from "node:https";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type SecureContext } from "node:tls";
 import { basic } from "./credentials.js";
-import { Failure } from "./failure.js";
+import { TransferError } from "./failure.js";
 import type { ForwardProxy } from "./proxy.js";
 import { socksConnect } from "./socks.js";
 
@@ -46,7 +46,7 @@ async function opened(socket: Socket, event: "connect" | "secureConnect", signal
 
 async function throughSocks(proxy: ForwardProxy, host: string, port: number, signal: AbortSignal): Promise<Socket> {
   const socket = await opened(connectTcp({ host: proxy.host, port: proxy.port }), "connect", signal);
-  const stop = () => socket.destroy(new Failure("connect-timeout", "no answer from the SOCKS proxy"));
+  const stop = () => socket.destroy(new TransferError("connect-timeout", "no answer from the SOCKS proxy"));
   signal.addEventListener("abort", stop);
   try {
     await socksConnect(socket, proxy, host, port);
@@ -75,7 +75,7 @@ function throughConnect(proxy: ForwardProxy, { host, port, signal, secureContext
     agent: false,
     ...(secureContext && proxy.scheme === "https" ? { secureContext } : {}),
   });
-  const stop = () => request.destroy(new Failure("connect-timeout", `no answer from the proxy ${proxy.shown}`));
+  const stop = () => request.destroy(new TransferError("connect-timeout", `no answer from the proxy ${proxy.shown}`));
   signal.addEventListener("abort", stop);
   // Not http's own `signal`, which would end the socket that came of it as well.
   request.once("close", () => signal.removeEventListener("abort", stop));
@@ -90,7 +90,7 @@ function throughConnect(proxy: ForwardProxy, { host, port, signal, secureContext
         return;
       }
       socket.destroy();
-      reject(new Failure("proxy", `the proxy refuses to connect to ${target}: ${status} ${response.statusMessage ?? ""}`.trim(), { status }));
+      reject(new TransferError("proxy", `the proxy refuses to connect to ${target}: ${status} ${response.statusMessage ?? ""}`.trim(), { status }));
     });
     request.end();
   });

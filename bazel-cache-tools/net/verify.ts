@@ -4,7 +4,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { dirname, join } from "node:path";
 import { type Digest, sameDigest } from "../cache/digest.js";
 import { codingOf, decodeTo, diagnose, doubt } from "./diagnosis.js";
-import { diskFailure, Failure } from "./failure.js";
+import { diskFailure, TransferError } from "./failure.js";
 import type { PartialFile } from "./partial.js";
 
 export interface Verified {
@@ -23,9 +23,9 @@ export interface Claim {
 
 /**
  * The finished file, or why it is none. Bad bytes are gone afterwards, or kept beside.
- * @throws Failure "disk".
+ * @throws TransferError "disk".
  */
-export async function verify(headers: IncomingHttpHeaders, url: URL, claim: Claim): Promise<Verified | Failure> {
+export async function verify(headers: IncomingHttpHeaders, url: URL, claim: Claim): Promise<Verified | TransferError> {
   const { digest: wanted, partial } = claim;
   const bytes = partial.offset;
   const digest = await partial.digest();
@@ -41,14 +41,14 @@ export async function verify(headers: IncomingHttpHeaders, url: URL, claim: Clai
   }
 }
 
-async function discard(failure: Failure, digest: Digest, { partial, keepBad }: Claim): Promise<Failure> {
+async function discard(failure: TransferError, digest: Digest, { partial, keepBad }: Claim): Promise<TransferError> {
   if (!keepBad || partial.offset === 0) {
     await partial.restart();
     return failure;
   }
   const kept = join(dirname(partial.path), `bad-${digest.hex.slice(0, 16)}`);
   await partial.restart(kept);
-  return new Failure(failure.kind, failure.message, { ...failure.details, kept });
+  return new TransferError(failure.kind, failure.message, { ...failure.details, kept });
 }
 
 /**

@@ -1,5 +1,5 @@
 // One timer for what a connection is expected to do next. It runs only while the other side is awaited.
-import { Failure, type FailureKind } from "./failure.js";
+import { type FailureKind, TransferError } from "./failure.js";
 
 export interface Watchdog {
   /** Within `ms` from now something must come, or `bark` gets a failure of that kind. Replaces what was expected before. */
@@ -8,13 +8,13 @@ export interface Watchdog {
   rest(): void;
 }
 
-export function watchdog(bark: (failure: Failure) => void): Watchdog {
+export function watchdog(bark: (failure: TransferError) => void): Watchdog {
   let timer: NodeJS.Timeout | undefined;
   const rest = () => clearTimeout(timer);
   return {
     expect(ms, kind, message) {
       rest();
-      timer = setTimeout(() => bark(new Failure(kind, message)), ms);
+      timer = setTimeout(() => bark(new TransferError(kind, message)), ms);
     },
     rest,
   };
