@@ -68,7 +68,8 @@ async function sourceAt(files: readonly string[], digest: Digest, hashing: HashO
 
 async function take(source: Source, download: Download, cache: string, note: (download: Download, did: string) => void): Promise<void> {
   const inside = !path.relative(cache, source.file).startsWith("..");
-  const { how } = await placeFile(cache, source, canonicalIdsOf(download), { move: inside });
+  // Files of a registry or a workspace are edited where they lie.
+  const { how } = await placeFile(cache, source, canonicalIdsOf(download), { move: inside, copy: download.urls.some((url) => url.startsWith("file:")) });
   if (inside) removeIfEmpty(path.dirname(source.file), cache);
   note(download, how === "already there" ? "added its markers" : `took ${source.file} (${how})`);
 }

@@ -72,12 +72,11 @@ export async function runFetch(named: string | undefined, flags: FetchFlags): Pr
     const input = { cache: context.cache, otherCaches: otherCaches(context.where), version: context.version, hashing: { signal } };
     const findings = await examine(chosen, input);
     never = findings.filter((f) => f.state === "never cacheable").map((f) => f.download);
-    // What is there under a wrong name, without its marker or in another cache needs no network.
-    if (!flags.dryRun)
-      await mend(
-        findings.filter((f) => f.state === "marker missing" || f.state === "wrong directory"),
-        { cache: context.cache, search: [] },
-      );
+    // What is there under a wrong name, without its marker or in another cache needs no network; what is on the disk is cached, for builds with downloads switched off.
+    const nearby = findings.flatMap((f) =>
+      f.state === "marker missing" || f.state === "wrong directory" ? [f] : f.state === "local" ? [{ ...f, state: "miss" as const }] : [],
+    );
+    if (!flags.dryRun) await mend(nearby, { cache: context.cache, search: [] });
     const now = flags.dryRun ? findings : await examine(chosen, input);
     waiting = now.filter((f) => wouldMiss(f.state) && f.state !== "never cacheable").map((f) => f.download);
     before = now.length - waiting.length - never.length;

@@ -110,7 +110,9 @@ export function downloadFolders(env: NodeJS.ProcessEnv = process.env): string[] 
 
 /** A failure has what the marker is made of; the workspace has the digest where the message does not say it, and every other id. */
 function toDownload(failed: FailedDownload, declared: readonly Download[]): Download {
-  const { urls, wanted, repository } = failed;
+  const { wanted, repository } = failed;
+  // What is not ASCII may be printed as no UTF-8 at all (bazel 7.7): such URLs say nothing.
+  const urls = failed.urls.some((url) => url.includes("\ufffd")) ? [] : failed.urls;
   const sameUrls = (d: Download) => urls.length > 0 && d.urls.join(" ") === urls.join(" ");
   const sameName = (d: Download) => repository !== undefined && isNamed(d, repository);
   // The surest sign first: one list of URLs may be declared with several digests, and one name in several places.
@@ -118,8 +120,8 @@ function toDownload(failed: FailedDownload, declared: readonly Download[]): Down
     (d) => d.digest !== undefined && wanted !== undefined && sameDigest(d.digest, wanted),
     (d) => sameUrls(d) && sameName(d),
     sameUrls,
-    (d) => urls.length === 0 && sameName(d),
     (d) => d.urls.some((url) => urls.includes(url)),
+    sameName,
   ];
   const known = signs.map((sign) => declared.find(sign)).find((d) => d !== undefined);
   const digest = wanted ?? known?.digest;

@@ -1,8 +1,9 @@
 // Choosing downloads by name on the command line.
 
-/** Whether one of the patterns is the name; `*` stands for anything. */
+/** Whether one of the patterns is the name, or that of what it belongs to ("zlib@1.3.2" of "zlib@1.3.2 overlay/BUILD"); `*` stands for anything. */
 export function byName(patterns: readonly string[] | undefined, name: string): boolean {
-  return patterns?.some((pattern) => matches(pattern, name)) === true;
+  const [owner] = name.split(" ", 1) as [string];
+  return patterns?.some((pattern) => matches(pattern, name) || matches(pattern, owner)) === true;
 }
 
 function matches(pattern: string, name: string): boolean {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
@@ -42,7 +42,11 @@ async function read(moduleFile: string): Promise<{ names: string[]; find(name: s
     platform: "linux",
   });
   return {
-    names: declared.downloads.map((d) => d.name).sort(),
+    // A module's MODULE.bazel comes with each of them: a test of its own looks at it.
+    names: declared.downloads
+      .map((d) => d.name)
+      .filter((name) => !name.endsWith(" MODULE.bazel"))
+      .sort(),
     find: (name) => declared.downloads.find((d) => d.name === name)!,
     problems: declared.problems.map((p) => `${p.at}: ${p.message}`),
   };
@@ -81,6 +85,13 @@ describe("a module's archive", () => {
     const patch = find("bar@1.0 patches/fix.patch");
     expect(patch.urls).toEqual([`${pathToFileURL(registry).href}/modules/bar/1.0/patches/fix.patch`]);
     expect(requestedIds(patch, true)).toEqual([]);
+  });
+
+  // bazel 7.7.1 asks for it when the module's repository is made (test/bazel7.sh).
+  test("comes with the module's MODULE.bazel, by the checksum it has now and without a marker", async () => {
+    const { find } = await read('bazel_dep(name = "bar", version = "1.0")');
+    const text = readFileSync(path.join(registry, "modules/bar/1.0/MODULE.bazel"), "utf8");
+    expect(find("bar@1.0 MODULE.bazel")).toMatchObject({ kind: "registry file", digest: digestOf(text, "sha256"), marker: "canonical id" });
   });
 
   test("from git is never cacheable, and says so", async () => {

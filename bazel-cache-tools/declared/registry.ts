@@ -73,6 +73,8 @@ export interface ModuleSource {
   digest?: Digest;
   /** Of bazel_registry.json. */
   registryDigest?: Digest;
+  /** Whether the lockfile has the module's MODULE.bazel, which is declared with it then. */
+  locked: boolean;
   /** "file:line" of what depends on it. */
   at: string;
   /** `--module_mirrors`. */
@@ -115,7 +117,23 @@ export async function downloadsOfModule(source: ModuleSource, reader: RegistryRe
   };
   side("patch", "patches", json.object.patches);
   side("overlay", "overlay", json.object.overlay);
+  if (!source.locked) await addModuleFile(found, source, reader);
   return found;
+}
+
+/** A module's repository is given its MODULE.bazel from the registry, by the checksum that it had when the module was resolved (bazel 7.7: http_archive's remote_module_file_urls). */
+async function addModuleFile(found: Declared, { registry, name, version, at }: ModuleSource, reader: RegistryReader): Promise<void> {
+  const url = moduleFileUrl(registry, name, version, "MODULE.bazel");
+  const file = await reader.read(url);
+  if (!("bytes" in file)) return; // Whoever selected the module has said so.
+  found.downloads.push({
+    name: `${name}@${version} MODULE.bazel`,
+    kind: "registry file",
+    urls: [url],
+    digest: digestOf(file.bytes, "sha256"),
+    marker: "canonical id",
+    at,
+  });
 }
 
 function addArchive(found: Declared, json: Record<string, unknown>, title: string, where: string, mirrors: readonly string[], at: string): void {

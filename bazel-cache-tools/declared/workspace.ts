@@ -157,7 +157,7 @@ async function addModules(
     const digest = lock?.registryFiles.get(url);
     const registryDigest = lock?.registryFiles.get(joinUrl(registry, "bazel_registry.json"));
     return downloadsOfModule(
-      { registry, name, version, at: LOCKFILE, mirrors, ...(digest ? { digest } : {}), ...(registryDigest ? { registryDigest } : {}) },
+      { registry, name, version, at: LOCKFILE, mirrors, locked: true, ...(digest ? { digest } : {}), ...(registryDigest ? { registryDigest } : {}) },
       reader,
     );
   });
@@ -179,6 +179,6 @@ async function addSelected(found: Declared, root: ModuleFile, { registries, read
   };
   const { modules, problems } = await selectModules({ root, registries, reader, parse: module, readLocal });
   found.problems.push(...problems);
-  const reads = modules.map(({ registry, name, version, at }) => downloadsOfModule({ registry, name, version, at, mirrors }, reader));
+  const reads = modules.map(({ registry, name, version, at }) => downloadsOfModule({ registry, name, version, at, mirrors, locked: false }, reader));
   for (const downloads of await Promise.all(reads)) add(found, downloads);
 }

@@ -170,7 +170,7 @@ export async function openPartial(directory: string, base: string, algorithm: Al
     async digest() {
       await flush();
       await partial.prepare();
-      const hex = (hasher ?? (createHasher(algorithm))).digest("hex");
+      const hex = (hasher ?? createHasher(algorithm)).digest("hex");
       hasher = undefined;
       return { algorithm, hex };
     },

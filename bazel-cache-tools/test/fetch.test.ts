@@ -125,6 +125,14 @@ test("interrupted in the middle, it goes on where it stopped", async () => {
   expect(partials()).toEqual([]);
 });
 
+test("what a file: URL names is cached, too, for builds with downloads switched off", async () => {
+  const local = machine.write("here.bin", FILE);
+  declare(file("here", [`file://${local}`]));
+  expect((await machine.run(["fetch"])).code).toBe(0);
+  expect(readFileSync(machine.entry(FILE))).toEqual(FILE);
+  expect((await machine.run(["doctor"])).stdout).toContain("1 hit");
+});
+
 test("--only, --ignore and --dry-run choose", async () => {
   declare(file("a1", [server.serve("/a", whole(FILE))]), file("b1", [server.serve("/b", whole(FILE))], "1".repeat(64)));
   expect((await machine.run(["fetch", "--dry-run", "--ignore", "b*"])).stdout).toMatch(/would fetch a1 .*\n1 to fetch/);

@@ -75,6 +75,23 @@ test("a digest that the log does not say comes from the workspace", async () => 
   expect((await machine.run(["from-log"], { input: log })).code).toBe(0);
 });
 
+test("a URL that is printed as no UTF-8 is known by the repository's name, and seeded under the declared one", async () => {
+  const url = "https://one.invalid/é/1.0.tar.gz";
+  machine.write(
+    "workspace/MODULE.bazel",
+    `http_file = use_repo_rule("@bazel_tools//tools/build_defs/repo:http.bzl", "http_file")\nhttp_file(name = "v8", url = "${url}", sha256 = "${DIGEST.hex}")\n`,
+  );
+  machine.write("home/Downloads/x", CONTENT);
+  const log = Buffer.concat([
+    Buffer.from("Error downloading [https://one.invalid/"),
+    Buffer.from([0xe9]),
+    Buffer.from("/1.0.tar.gz] to /o/external/_main~_repo_rules~v8/file: Unknown host: one.invalid\n"),
+  ]);
+  const { result } = await machine.json<Result>(["from-log"], { input: log });
+  expect(result.downloads).toMatchObject([{ name: "v8", state: "hit" }]);
+  expect(readdirSync(path.dirname(machine.entry(CONTENT)))).toContain(markerName(url, "sha256", "module"));
+});
+
 test("downloads that were switched off are known by the repository's name", async () => {
   machine.write(
     "workspace/WORKSPACE",
