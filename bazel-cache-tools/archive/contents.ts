@@ -1,4 +1,6 @@
 // What goes into an archive: the entries that a workspace declares, or all that a cache has.
+
+import { Failure } from "../../host/cli/failure.js";
 import { type Digest, keyOf } from "../cache/digest.js";
 import { readContents, readEntry } from "../cache/entries.js";
 import { entryDirectory, entryFile } from "../cache/layout.js";
@@ -33,7 +35,9 @@ export function selectDeclared(cache: string, downloads: readonly Download[]): S
 export function selectAll(cache: string, downloads: readonly Download[]): Packed[] {
   const declared = new Map([...byDigest(downloads)].map(([digest, group]) => [keyOf(digest), group]));
   const entries: Packed[] = [];
-  for (const { digest, file } of readContents(cache).entries) {
+  const { entries: there, unreadable } = readContents(cache);
+  if (unreadable[0]) throw new Failure(`${unreadable[0].reason}; nothing was written`);
+  for (const { digest, file } of there) {
     const entry = file && pack(cache, digest, declared.get(keyOf(digest)) ?? []);
     if (entry) entries.push(entry);
   }

@@ -1,11 +1,12 @@
 // Where an archive lies while it is not yet verified: in the cache's own directory, so that renames put its files in place, and gone however the run ends.
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import path from "node:path";
+import { makeDirectories } from "../cache/directories.js";
+import { TEMPORARY_AGE } from "../cache/gc.js";
 import { OWN_DIRECTORY } from "../cache/layout.js";
 import { notWritten } from "../cache/store.js";
-import { STALE } from "../check/deep.js";
 import { isAlive } from "../net/lock.js";
 
 const PREFIX = "unpack-";
@@ -34,7 +35,7 @@ export function openStaging(cache: string): Staging {
     }
   };
   try {
-    made = mkdirSync(directory, { recursive: true });
+    made = makeDirectories(directory);
     writeFileSync(path.join(directory, OWNER), JSON.stringify({ pid: process.pid, host: hostname() }));
   } catch (error) {
     remove();
@@ -66,7 +67,7 @@ function isStale(directory: string): boolean {
   const owner = ownerOf(directory);
   if (owner && owner.host === hostname()) return !isAlive(owner.pid);
   const stat = statSync(directory, { throwIfNoEntry: false });
-  return stat !== undefined && Date.now() - stat.mtimeMs > STALE;
+  return stat !== undefined && Date.now() - stat.mtimeMs > TEMPORARY_AGE;
 }
 
 function ownerOf(directory: string): { pid: number; host: string } | undefined {

@@ -55,6 +55,11 @@ describe("lines", () => {
     expect(found).toMatchObject({ cause: "unknown-host", wanted: { hex: SHA } });
   });
 
+  test("hostile ones take no time", () => {
+    expect(parseLog(`${"Error downloading [".repeat(100_000)}${"] to ".repeat(100_000)}`)).toEqual([]);
+    expect(parseLog(`Error downloading [https://x.invalid/${"a".repeat(2_000_000)}] to /o/external/x/y: Premature EOF`)).toEqual([]);
+  });
+
   test("Windows paths, and nothing at all", () => {
     expect(parseLog("Error downloading [https://x.invalid/a] to C:/u/external/v8/temp/a: Premature EOF")[0]).toMatchObject({
       repository: "v8",

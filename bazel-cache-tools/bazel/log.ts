@@ -55,9 +55,9 @@ const EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 const TERMINAL = /\u001b\[[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(\u0007|\u001b\\)/g;
 
 interface Shape {
-  pattern: RegExp;
+  pattern: { exec(line: string): RegExpExecArray | string[] | null };
   /** What the message tells of, or nothing where its reason is no download's. */
-  read(found: RegExpExecArray): Omit<FailedDownload, "cause" | "reason"> & { reason: string };
+  read(found: readonly string[]): Omit<FailedDownload, "cause" | "reason"> & { reason: string };
   /** Only with these causes; others are said by a line of another shape, too. */
   only?: Cause[];
 }
@@ -65,7 +65,7 @@ interface Shape {
 /** The messages, each in one line. The first that fits is taken. */
 const SHAPES: Shape[] = [
   {
-    pattern: /Error downloading \[(.+)\] to (.+?): (.*)$/,
+    pattern: { exec: splitDownloading },
     read: ([, list, target, reason]) => ({ urls: splitUrls(list!), ...repositoryOf(target!), reason: reason! }),
   },
   // Where downloads are switched off, the repository's name is all that is said: "repo v8" (bazel 4.2), "repository @@v8" (7.7).
@@ -81,7 +81,22 @@ const SHAPES: Shape[] = [
   },
 ];
 
+/** "Error downloading [URLS] to PATH: REASON". URLs may hold brackets, and a hostile line a thousand beginnings: searched by hand, in one pass. */
+function splitDownloading(line: string): string[] | null {
+  const begin = line.lastIndexOf(DOWNLOADING);
+  if (begin < 0) return null;
+  const list = begin + DOWNLOADING.length;
+  const end = line.lastIndexOf("] to ");
+  const colon = end < list ? -1 : line.indexOf(": ", end);
+  return colon < 0 ? null : [line, line.slice(list, end), line.slice(end + "] to ".length, colon), line.slice(colon + 2)];
+}
+
+const DOWNLOADING = "Error downloading [";
+
 const WARNING = /Download from (\S+) failed: (?:class \S+ )?(.*)$/;
+
+/** What is behind is no message of Bazel's. */
+export const LONGEST_LINE = 1024 * 1024;
 
 /** Bazel 7.7 itself dies of a download that stalls, some lines before it says why. */
 const CRASH = /Unrecoverable error while evaluating node 'REPOSITORY_DIRECTORY:@*([^']+)'/;
@@ -92,13 +107,16 @@ export class LogReader {
   /** What became of single URLs: only the last one's reason is in the message for the whole list. */
   private readonly warned = new Map<string, Omit<FailedDownload, "urls">>();
   private crashed: string | undefined;
+  /** `--output_user_root` of the build, from the paths that it prints: <root>/<md5 of the workspace>/external/…. */
+  outputUserRoot: string | undefined;
 
   line(raw: string): void {
     // A line that was redrawn holds several, separated by carriage returns.
-    for (const part of raw.replace(TERMINAL, "").split("\r")) this.part(part);
+    for (const part of raw.slice(0, LONGEST_LINE).replace(TERMINAL, "").split("\r")) this.part(part);
   }
 
   private part(line: string): void {
+    this.outputUserRoot ??= /(?:^|[\s"'(])((?:[A-Za-z]:)?\/[^\s"']*)\/[0-9a-f]{32}\/external\//.exec(line)?.[1];
     const warning = WARNING.exec(line);
     if (warning) {
       this.warned.set(warning[1]!, explain(warning[2]!));

@@ -56,10 +56,10 @@ describe("files", () => {
     expect(values()).toEqual(["/w ws/.bazelrc:2", "/h home/.bazelrc:1", "/s system.bazelrc:1", "/old ws/.bazelrc:1"]);
   });
 
-  test("imports are read where they stand, and once", () => {
+  test("imports are read where they stand, twice where they stand twice, and never in a circle", () => {
     write("ws/.bazelrc", "common --repository_cache=/1\nimport %workspace%/tools/a.rc\ntry-import /nowhere\ncommon --repository_cache=/3\nimport tools/a.rc");
     write("ws/tools/a.rc", "common --repository_cache=/2\nimport %workspace%/.bazelrc");
-    expect(values()).toEqual(["/1 ws/.bazelrc:1", "/2 ws/tools/a.rc:1", "/3 ws/.bazelrc:4"]);
+    expect(values()).toEqual(["/1 ws/.bazelrc:1", "/2 ws/tools/a.rc:1", "/3 ws/.bazelrc:4", "/2 ws/tools/a.rc:1"]);
   });
 
   test("an import of what is not there is named", () => {

@@ -33,8 +33,7 @@ export interface RcPlaces {
 /** Reads the rc files in Bazel's order: the system's, the workspace's, the user's; a later line wins over an earlier one. */
 export function readRcFiles(places: RcPlaces): RcFiles {
   const found: RcFiles = { options: [], missing: [] };
-  const seen = new Set<string>();
-  for (const file of rcFiles(places)) readInto(found, file, places, seen);
+  for (const file of rcFiles(places)) readInto(found, file, places, []);
   return found;
 }
 
@@ -44,23 +43,31 @@ function rcFiles({ workspace, env, platform, system }: RcPlaces): string[] {
   return [systemRc, ...(workspace ? [path.join(workspace, ".bazelrc")] : []), path.join(home, ".bazelrc")];
 }
 
-function readInto(found: RcFiles, file: string, places: RcPlaces, seen: Set<string>): void {
+function readInto(found: RcFiles, file: string, places: RcPlaces, chain: readonly string[]): void {
   const real = path.resolve(file);
-  // Bazel reads a file once, and refuses one that imports itself.
-  if (seen.has(real) || !existsSync(real)) return;
-  seen.add(real);
-  for (const { words, line } of rcLines(readFileSync(real, "utf8"))) {
+  // A file that imports itself is refused by Bazel; one that is imported twice is read twice.
+  if (chain.includes(real) || chain.length > 50 || !existsSync(real)) return;
+  for (const { words, line } of rcLines(textOf(real))) {
     const [command, ...rest] = words as [string, ...string[]];
     if (command === "import" || command === "try-import") {
       const target = rest[0]?.replace(/^%workspace%/, places.workspace ?? "%workspace%");
       if (target === undefined) continue;
       const imported = path.resolve(places.cwd, target);
-      if (existsSync(imported)) readInto(found, imported, places, seen);
+      if (existsSync(imported)) readInto(found, imported, places, [...chain, real]);
       else if (command === "import") found.missing.push({ file: imported, at: `${real}:${line}` });
       continue;
     }
     const [name, config] = command.split(":", 2) as [string, string | undefined];
     found.options.push({ command: name, ...(config === undefined ? {} : { config }), words: rest, file: real, line });
+  }
+}
+
+/** One that cannot be read counts for empty here; Bazel says so itself. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return "";
   }
 }
 
@@ -94,7 +101,7 @@ function shellWords(line: string): string[] {
     const c = line[i]!;
     if (quote !== "") {
       if (c === quote) quote = "";
-      else if (c === "\\" && quote === '"' && i + 1 < line.length) word += line[++i]!;
+      else if (c === "\\" && i + 1 < line.length) word += line[++i]!;
       else word += c;
     } else if (c === '"' || c === "'") {
       quote = c;
@@ -131,6 +138,7 @@ export function rcValues(options: readonly RcOption[], names: readonly string[],
   const expand = (lines: readonly RcOption[], expanding: readonly string[]) => {
     for (const { command, words, file, line } of lines) {
       for (let i = 0; i < words.length; i++) {
+        if (words[i] === "--") break;
         const [, name, given] = /^--([^=]+)(?:=(.*))?$/s.exec(words[i]!) ?? [];
         if (name === undefined || (name !== "config" && !names.includes(name))) continue;
         const value = given ?? words[++i] ?? "";
@@ -141,6 +149,19 @@ export function rcValues(options: readonly RcOption[], names: readonly string[],
   };
   expand(linesOf(options, commands, undefined), []);
   return values;
+}
+
+/** A switch: `--name`, `--noname`, `--name=false`. Undefined where no line has it. */
+export function rcFlag(options: readonly RcOption[], name: string): boolean | undefined {
+  let value: boolean | undefined;
+  for (const { words } of linesOf(options, BUILD, undefined)) {
+    for (const word of words) {
+      if (word === `--${name}`) value = true;
+      else if (word === `--no${name}`) value = false;
+      else if (word.startsWith(`--${name}=`)) value = /=(true|1|yes)$/i.test(word);
+    }
+  }
+  return value;
 }
 
 function linesOf(options: readonly RcOption[], commands: readonly string[], config: string | undefined): RcOption[] {

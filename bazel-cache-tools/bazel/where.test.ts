@@ -88,6 +88,6 @@ describe("other systems (from Bazel's documentation and source)", () => {
 });
 
 test("versions", () => {
-  expect(["7.7.1", "8.0.0rc2", "7.x", "9.*", "6"].map((text) => parseVersion(text, "")?.major)).toEqual([7, 8, 7, 9, 6]);
-  expect(["latest", "last_green", "", "fork/7.1"].map((text) => parseVersion(text, ""))).toEqual([undefined, undefined, undefined, undefined]);
+  expect(["7.7.1", "8.0.0rc2 # comment", "7.x", "9.*", "6", "fork/7.1"].map((text) => parseVersion(text, "")?.major)).toEqual([7, 8, 7, 9, 6, 7]);
+  expect(["latest", "last_green", "", "7rc"].map((text) => parseVersion(text, ""))).toEqual([undefined, undefined, undefined, undefined]);
 });

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { homedir, userInfo } from "node:os";
 import path from "node:path";
 import { Failure } from "../../host/cli/failure.js";
-import { rcConfigValues, rcValues, readRcFiles } from "./rc.js";
+import { type RcOption, rcConfigValues, rcValues, readRcFiles } from "./rc.js";
 import { type BazelVersion, isAtLeast } from "./version.js";
 
 export interface Rule {
@@ -22,6 +22,8 @@ export interface Where {
   decided: number;
   rules: Rule[];
   notes: string[];
+  /** What the rc files say besides. */
+  rc: readonly RcOption[];
 }
 
 export interface WhereInput {
@@ -57,7 +59,8 @@ export function whereIsCache(input: WhereInput): Where {
 
   const names = ["repository_cache", "experimental_repository_cache"];
   const option = rcValues(rc.options, names).at(-1);
-  for (const { value, at, config } of rcConfigValues(rc.options, names))
+  const seen = new Set(rcValues(rc.options, names).map(({ at }) => at));
+  for (const { value, at, config } of rcConfigValues(rc.options, names).filter((v) => !seen.has(v.at)))
     notes.push(`${at} sets --repository_cache=${value} for --config=${config} only: say --cache where you build so`);
   const fetching = rcValues(rc.options, names, ["fetch"]).at(-1);
   if (fetching && fetching.value !== option?.value)
@@ -70,12 +73,12 @@ export function whereIsCache(input: WhereInput): Where {
   add(".bazelrc startup --output_user_root", root?.value, root?.at, (v) => path.join(path.resolve(workspace ?? cwd, tilde(v, input)), BELOW_ROOT));
 
   const user = `_bazel_${userName(env)}`;
-  add("TEST_TMPDIR", env.TEST_TMPDIR || undefined, undefined, (v) => path.join(v, user, BELOW_ROOT));
+  add("TEST_TMPDIR", env.TEST_TMPDIR || undefined, undefined, (v) => path.join(path.resolve(cwd, v), user, BELOW_ROOT));
   const base = outputRoot(input, notes);
   rules.push({ rule: base.rule, says: base.directory, cache: path.join(base.directory, user, BELOW_ROOT) });
 
   const decided = rules.findIndex((rule) => rule.cache !== undefined);
-  return { cache: rules[decided]!.cache!, decided, rules, notes };
+  return { cache: rules[decided]!.cache!, decided, rules, notes, rc: rc.options };
 }
 
 /** The directory above `_bazel_<user>` (bazel 7.7: `GetOutputRoot`, for each system). */
@@ -136,7 +139,14 @@ export function askBazel(workspace: string, program = "bazel"): string {
   const { status, stdout, stderr, error } = spawnSync(program, ["info", "repository_cache"], { cwd: workspace, encoding: "utf8", timeout: 120_000 });
   if (error) throw new Failure(`${program} cannot be asked: ${(error as NodeJS.ErrnoException).code === "ENOENT" ? "it is not on PATH" : error.message}`);
   const answer = stdout.trim();
-  if (status !== 0) throw new Failure(`bazel info repository_cache in ${workspace} failed: ${stderr.trim().split("\n").at(-1) ?? ""}`);
+  const said =
+    `${stdout}\n${stderr}`
+      .trim()
+      .split("\n")
+      .find((line) => /error|fatal|not /i.test(line)) ??
+    `${stdout}\n${stderr}`.trim().split("\n").at(-1) ??
+    "";
+  if (status !== 0) throw new Failure(`bazel info repository_cache in ${workspace} failed: ${said.trim()}`);
   if (answer === "" || answer === "null")
     throw new Failure(`bazel info repository_cache in ${workspace}: the cache is switched off (--repository_cache= in an rc file)`);
   return answer;

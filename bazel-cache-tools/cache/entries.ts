@@ -1,5 +1,5 @@
 // Everything that lies in a cache, and what is wrong with it.
-import { type Dirent, lstatSync, readdirSync, statSync } from "node:fs";
+import { type Dirent, lstatSync, readdirSync, type Stats, statSync } from "node:fs";
 import path from "node:path";
 import { Failure } from "../../host/cli/failure.js";
 import { ALGORITHMS, type Algorithm, type Digest } from "./digest.js";
@@ -14,7 +14,7 @@ export interface Entry {
   markers: string[];
   /** `tmp-…` of interrupted writers, with their time of change (ms). */
   temporary: { path: string; size: number; mtime: number }[];
-  /** Names that Bazel knows nothing of. */
+  /** Names that Bazel knows nothing of, and a `file` that is no file. */
   foreign: string[];
 }
 
@@ -22,17 +22,28 @@ export interface Contents {
   entries: Entry[];
   /** Directories and files where Bazel looks for entries, under names that it never asks for. */
   misplaced: string[];
+  /** Entries that cannot be listed, with the reason. */
+  unreadable: { directory: string; reason: string }[];
 }
+
+/** As Bazel and we name them; what somebody else called tmp-… is theirs. */
+const TEMPORARY = new RegExp(`^${TEMPORARY_PREFIX}[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$`);
 
 /** Reads the directories of all algorithms. A cache that is not there is empty. Throws a Failure for one that cannot be read. */
 export function readContents(root: string): Contents {
-  const contents: Contents = { entries: [], misplaced: [] };
+  const contents: Contents = { entries: [], misplaced: [], unreadable: [] };
   for (const algorithm of ALGORITHMS) {
     const directory = algorithmDirectory(root, algorithm);
     for (const child of childrenOf(directory)) {
       const full = path.join(directory, child.name);
       if (!isEntryName(child.name, algorithm) || !isDirectory(full, child)) contents.misplaced.push(full);
-      else contents.entries.push(readEntry(full, algorithm, child.name));
+      else {
+        try {
+          contents.entries.push(readEntry(full, algorithm, child.name));
+        } catch (error) {
+          contents.unreadable.push({ directory: full, reason: (error as Error).message });
+        }
+      }
     }
   }
   return contents;
@@ -42,11 +53,10 @@ export function readEntry(directory: string, algorithm: Algorithm, hex: string):
   const entry: Entry = { digest: { algorithm, hex }, directory, markers: [], temporary: [], foreign: [] };
   for (const { name } of childrenOf(directory)) {
     const full = path.join(directory, name);
-    if (name === FILE) {
-      const stat = statSync(full, { throwIfNoEntry: false });
-      if (stat?.isFile()) entry.file = { path: full, size: stat.size, mtime: stat.mtimeMs, links: stat.nlink };
-    } else if (isMarkerName(name, algorithm)) entry.markers.push(name);
-    else if (name.startsWith(TEMPORARY_PREFIX)) {
+    const stat = name === FILE ? statOf(full) : undefined;
+    if (stat?.isFile()) entry.file = { path: full, size: stat.size, mtime: stat.mtimeMs, links: stat.nlink };
+    else if (isMarkerName(name, algorithm)) entry.markers.push(name);
+    else if (TEMPORARY.test(name)) {
       const stat = lstatSync(full, { throwIfNoEntry: false });
       if (stat) entry.temporary.push({ path: full, size: stat.size, mtime: stat.mtimeMs });
     } else entry.foreign.push(name);
@@ -65,6 +75,15 @@ export function childrenOf(directory: string): Dirent[] {
   }
 }
 
+/** Undefined for a link to nothing, or in a circle. */
+function statOf(full: string): Stats | undefined {
+  try {
+    return statSync(full, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
+
 function isDirectory(full: string, child: Dirent): boolean {
-  return child.isDirectory() || (child.isSymbolicLink() && statSync(full, { throwIfNoEntry: false })?.isDirectory() === true);
+  return child.isDirectory() || (child.isSymbolicLink() && statOf(full)?.isDirectory() === true);
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -5,6 +6,9 @@ import { makeScratch, putEntry, treeOf } from "../archive/test/raw-tar.js";
 import { type Digest, keyOf } from "./digest.js";
 import { type GcOptions, planGc, removeEntry, removeLeftover } from "./gc.js";
 import { entryDirectory, entryFile, partialDirectory } from "./layout.js";
+
+/** Names as Bazel gives them. */
+const TMP = { one: `tmp-${randomUUID()}`, old: `tmp-${randomUUID()}`, young: `tmp-${randomUUID()}` };
 
 let scratch: ReturnType<typeof makeScratch>;
 let cache: string;
@@ -66,9 +70,9 @@ describe("which entries go", () => {
   test("none without a rule, and none in which somebody is writing", () => {
     const digest = entry(1, 300 * DAY);
     expect(going({})).toEqual([]);
-    write(path.join(entryDirectory(cache, digest), "tmp-1"), HOUR);
+    write(path.join(entryDirectory(cache, digest), TMP.one), HOUR);
     expect(going({ olderThan: DAY })).toEqual([]);
-    age(path.join(entryDirectory(cache, digest), "tmp-1"), 2 * DAY);
+    age(path.join(entryDirectory(cache, digest), TMP.one), 2 * DAY);
     expect(going({ olderThan: DAY })).toEqual([keyOf(digest)]);
   });
 });
@@ -78,8 +82,8 @@ describe("leftovers", () => {
 
   test("temporary files of writers that are gone for a day", () => {
     const digest = entry(1, 0);
-    const old = write(path.join(entryDirectory(cache, digest), "tmp-old"), 25 * HOUR);
-    write(path.join(entryDirectory(cache, digest), "tmp-new"), 23 * HOUR);
+    const old = write(path.join(entryDirectory(cache, digest), TMP.old), 25 * HOUR);
+    write(path.join(entryDirectory(cache, digest), TMP.young), 23 * HOUR);
     expect(found()).toEqual([[path.relative(cache, old), "temporary file"]]);
   });
 
@@ -90,7 +94,7 @@ describe("leftovers", () => {
       return entryDirectory(cache, digest);
     });
     const [old, , foreign] = directories as [string, string, string];
-    write(path.join(old, "tmp-old"), 25 * HOUR);
+    write(path.join(old, TMP.old), 25 * HOUR);
     write(path.join(foreign, "v8.tar.gz"), 25 * HOUR);
     for (const directory of [old, foreign]) age(directory, 25 * HOUR);
     expect(found()).toEqual([[path.relative(cache, old), "entry without a file"]]);
@@ -104,12 +108,12 @@ describe("leftovers", () => {
     rmSync(entryFile(cache, digest));
     age(directory, 25 * HOUR);
     const { leftovers } = plan();
-    writeFileSync(path.join(directory, "tmp-bazel"), "half");
+    writeFileSync(path.join(directory, TMP.young), "half");
     const before = treeOf(cache);
     expect(leftovers.map((leftover) => removeLeftover(leftover, now))).toEqual([false]);
     age(directory, 25 * HOUR);
     expect(leftovers.map((leftover) => removeLeftover(leftover, now))).toEqual([false]);
-    expect(Object.keys(treeOf(cache)).filter((name) => name.endsWith("tmp-bazel"))).toEqual(Object.keys(before).filter((name) => name.endsWith("tmp-bazel")));
+    expect(Object.keys(treeOf(cache)).filter((name) => name.endsWith(TMP.young))).toEqual(Object.keys(before).filter((name) => name.endsWith(TMP.young)));
   });
 
   test("partial downloads that nobody went on with for two weeks, or for as long as entries may be unused; whole ones with their description", () => {

@@ -1,8 +1,9 @@
 // Which entries of a cache have not been used for long, and their removal: each whole or not at all, and none that was used meanwhile.
 import { randomUUID } from "node:crypto";
-import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
 import path from "node:path";
 import { type Digest, keyOf } from "./digest.js";
+import { makeDirectories } from "./directories.js";
 import { type Entry, readContents } from "./entries.js";
 import { FILE, MARKER_PREFIX, OWN_DIRECTORY, partialDirectory, TEMPORARY_PREFIX } from "./layout.js";
 import { notWritten } from "./store.js";
@@ -43,7 +44,7 @@ export interface GcPlan {
 
 const DAY = 24 * 60 * 60 * 1000;
 /** Writers of `tmp-` files and makers of directories are gone after that, ms. */
-const TEMPORARY_AGE = DAY;
+export const TEMPORARY_AGE = DAY;
 const PARTIAL_AGE = 14 * DAY;
 /** A download that is being worked on has grown since, ms. */
 const PARTIAL_AT_WORK = 60 * 60 * 1000;
@@ -125,7 +126,7 @@ export function removeEntry(cache: string, { directory, mtime }: OldEntry): Remo
   if (now !== mtime) return "used meanwhile";
   const aside = path.join(cache, OWN_DIRECTORY, ASIDE + randomUUID());
   try {
-    mkdirSync(path.dirname(aside), { recursive: true });
+    makeDirectories(path.dirname(aside));
     renameSync(directory, aside);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

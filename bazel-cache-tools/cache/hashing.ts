@@ -115,6 +115,7 @@ const REASONS: Record<string, string> = {
   ELOOP: "a loop of symbolic links",
   EIO: "the disk fails to read it (I/O error)",
   ENAMETOOLONG: "the name is too long",
+  EISDIR: "is a directory",
   ENOTDIR: "a part of its path is no directory",
 };
 

@@ -19,7 +19,7 @@ export function urlsCanonicalId(urls: readonly string[]): string {
 }
 
 /** What it carries with `--experimental_repository_cache_urls_as_default_canonical_id` in bazel 5.1 to 6. */
-function urlsCanonicalId6(urls: readonly string[]): string {
+export function urlsCanonicalId6(urls: readonly string[]): string {
   return digestOf(Buffer.from(urls.join(""), "utf8").toString("latin1"), "sha256").hex;
 }
 

@@ -1,6 +1,7 @@
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -127,6 +128,42 @@ describe("never wrong bytes", () => {
   test("where the digest is another's", async () => {
     await expect(placeFile(cache, await source(CONTENT, digestOf("x", "sha256")), [], { copy: true })).rejects.toThrow(changed);
   });
+});
+
+describe("a move that does not come about", () => {
+  test("because a directory stands in its place leaves the file where it was", async () => {
+    mkdirSync(path.join(entryFile(cache, DIGEST), "sub"), { recursive: true });
+    const from = await source();
+    await expect(placeFile(cache, from, [], { move: true })).rejects.toThrow(/there is a directory where the file belongs; move it away/);
+    expect(readFileSync(from.file, "utf8")).toBe(CONTENT);
+    expect(existsSync(path.join(entryFile(cache, DIGEST), "sub"))).toBe(true);
+  });
+
+  test("because the file was changed since leaves it, too, and stores nothing", async () => {
+    const from = await source();
+    writeFileSync(from.file, "tampered");
+    await expect(placeFile(cache, from, [], { move: true })).rejects.toThrow(/changed while it was read/);
+    expect(readFileSync(from.file, "utf8")).toBe("tampered");
+    expect(existsSync(entryDirectory(cache, DIGEST))).toBe(false);
+  });
+});
+
+test("of a symbolic link the file is taken, not the link", async () => {
+  const { file } = await source();
+  const link = path.join(directory, "link");
+  symlinkSync("download", link);
+  const hashed = await hashOne(link, ["sha256"]);
+  if (!hashed.ok) throw new Error(hashed.reason);
+  await placeFile(cache, { file: link, digest: DIGEST, identity: hashed.identity }, []);
+  rmSync(file);
+  expect(lstatSync(entryFile(cache, DIGEST)).isFile()).toBe(true);
+  expect(readFileSync(entryFile(cache, DIGEST), "utf8")).toBe(CONTENT);
+});
+
+test("a copy ends when it is told to, and leaves nothing", async () => {
+  const reason = new Error("stop");
+  await expect(placeFile(cache, await source(), [], { copy: true, signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  expect(existsSync(entryDirectory(cache, DIGEST))).toBe(false);
 });
 
 describe("a cache that cannot be written", () => {

@@ -10,22 +10,23 @@ import {
   fsyncSync,
   linkSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
-  readSync,
+  realpathSync,
   renameSync,
   rmdirSync,
   rmSync,
+  type Stats,
   statSync,
   utimesSync,
-  writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import path from "node:path";
 import { Failure } from "../../host/cli/failure.js";
 import { createHasher, type Digest } from "./digest.js";
-import { type FileIdentity, hashOne, reasonOf } from "./hashing.js";
-import { entryDirectory, FILE, isMarkerName, TEMPORARY_PREFIX } from "./layout.js";
+import { makeDirectories } from "./directories.js";
+import { type FileIdentity, type HashOptions, hashOne, reasonOf } from "./hashing.js";
+import { entryDirectory, entryFile, FILE, isMarkerName, TEMPORARY_PREFIX } from "./layout.js";
 import { markerNames } from "./markers.js";
 
 export interface Placed {
@@ -43,35 +44,51 @@ export interface Source {
   identity: FileIdentity;
 }
 
+/** Whether the right bytes lie under a digest already. */
+export async function isStored(root: string, digest: Digest): Promise<boolean> {
+  return (await sourceOf(entryFile(root, digest), digest)) !== undefined;
+}
+
 export interface PlaceOptions {
   /** Bytes of the cache's own, even where the file system could share them. */
   copy?: boolean;
   /** The source is ours and not needed any more. */
   move?: boolean;
+  /** Ends a copy in its middle; the promise rejects with the signal's reason. */
+  signal?: AbortSignal;
 }
 
-/** Puts a file that was hashed before into the cache, with markers for `canonicalIds`. Throws a Failure where the cache cannot be written or the file has changed meanwhile. */
+/** Hashes a file, and gives it as a source where it has the digest. */
+export async function sourceOf(file: string, digest: Digest, hashing?: HashOptions): Promise<Source | undefined> {
+  const hashed = await hashOne(file, [digest.algorithm], hashing);
+  return hashed.ok && hashed.digests[digest.algorithm] === digest.hex ? { file, digest, identity: hashed.identity } : undefined;
+}
+
+/** Puts a file that was hashed before into the cache, with markers for `canonicalIds`. Throws a Failure where the cache cannot be written or the file has changed meanwhile: then both are as they were. */
 export async function placeFile(root: string, source: Source, canonicalIds: readonly string[], options: PlaceOptions = {}): Promise<Placed> {
   const directory = entryDirectory(root, source.digest);
   const target = path.join(directory, FILE);
   const before = await contentOf(target, source);
   if (before === "right") {
-    if (options.move) rmSync(source.file);
+    if (options.move) rmSync(source.file, { force: true });
     return { how: "already there", replaced: false, markers: addMarkers(root, source.digest, canonicalIds) };
   }
   const made = makeDirectory(directory);
   const temporary = path.join(directory, TEMPORARY_PREFIX + randomUUID());
+  let how: Exclude<Placed["how"], "already there"> | undefined;
   try {
-    const how = bring(source, temporary, options);
+    how = await bring(source, temporary, options);
     flush(temporary);
     putInPlace(temporary, target);
-    flush(directory);
-    return { how, replaced: before === "wrong", markers: addMarkers(root, source.digest, canonicalIds) };
   } catch (error) {
-    rmSync(temporary, { force: true });
+    if (how === "move" && existsSync(temporary)) renameSync(temporary, source.file);
+    else rmSync(temporary, { force: true });
     removeEmpty(directory, made);
-    throw error instanceof Failure ? error : notWritten(directory, error);
+    throw error instanceof Failure || options.signal?.aborted ? error : notWritten(directory, error);
   }
+  if (options.move && how !== "move") rmSync(source.file, { force: true });
+  flush(directory);
+  return { how, replaced: before === "wrong", markers: addMarkers(root, source.digest, canonicalIds) };
 }
 
 /** Creates the markers that are missing and names them. The entry must be there. */
@@ -109,17 +126,21 @@ const WRITE_REASONS: Record<string, string> = {
   EACCES: "no permission; choose another cache with --cache, or mend its owner",
   EPERM: "no permission; choose another cache with --cache, or mend its owner",
   ENOTDIR: "a part of this path is no directory",
+  EISDIR: "there is a directory where the file belongs; remove it",
   EFBIG: "the file would be larger than is allowed here",
 };
 
 /** What stands under an entry's name now. */
 async function contentOf(target: string, { digest, identity }: Source): Promise<"nothing" | "right" | "wrong"> {
+  let stat: Stats | undefined;
   try {
-    if (!lstatSync(target, { throwIfNoEntry: false })) return "nothing";
+    stat = lstatSync(target, { throwIfNoEntry: false });
   } catch (error) {
     throw notWritten(path.dirname(target), error);
   }
-  const there = statSync(target, { bigint: true, throwIfNoEntry: false });
+  if (!stat) return "nothing";
+  if (stat.isDirectory()) throw new Failure(`${target}: there is a directory where the file belongs; move it away`);
+  const there = stat.isFile() ? statSync(target, { bigint: true, throwIfNoEntry: false }) : undefined;
   if (there && there.ino === identity.ino && there.dev === identity.dev && there.mtimeNs === identity.mtimeNs) return "right";
   const hashed = await hashOne(target, [digest.algorithm]);
   return hashed.ok && hashed.digests[digest.algorithm] === digest.hex ? "right" : "wrong";
@@ -127,8 +148,9 @@ async function contentOf(target: string, { digest, identity }: Source): Promise<
 
 function makeDirectory(directory: string): string | undefined {
   try {
-    return mkdirSync(directory, { recursive: true });
+    return makeDirectories(directory);
   } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") throw new Failure(`${directory}: cannot be made there; choose another cache with --cache`);
     throw notWritten(directory, error);
   }
 }
@@ -146,31 +168,41 @@ function removeEmpty(directory: string, made: string | undefined): void {
 }
 
 /** The cheapest way of having the bytes under the temporary name, verified. */
-function bring(source: Source, temporary: string, options: PlaceOptions): "reflink" | "hard link" | "copy" | "move" {
-  if (options.move && attempt(() => renameSync(source.file, temporary))) return "move";
-  if (!options.copy) {
+async function bring(source: Source, temporary: string, options: PlaceOptions): Promise<"reflink" | "hard link" | "copy" | "move"> {
+  if (options.move && source.identity.settled && attempt(() => renameSync(source.file, temporary))) {
+    if (isSame(temporary, source)) return "move";
+    renameSync(temporary, source.file);
+    throw changed(source.file);
+  }
+  if (!options.copy && !options.move) {
     const how = share(source, temporary);
     if (how) return how;
   }
-  copyVerified(source, temporary);
-  if (options.move) rmSync(source.file);
+  await copyVerified(source, temporary, options.signal);
   return "copy";
+}
+
+/** Whether a file is still the one that was hashed. */
+function isSame(file: string, { identity }: Source): boolean {
+  const now = statSync(file, { bigint: true });
+  return Number(now.size) === identity.size && now.mtimeNs === identity.mtimeNs && now.ino === identity.ino;
 }
 
 /** Without copying bytes: a clone where the file system has them, a second name where it is on the same one. Undefined where neither can be had. */
 function share(source: Source, temporary: string): "reflink" | "hard link" | undefined {
   if (!source.identity.settled) return undefined;
   let how: "reflink" | "hard link" | undefined;
-  if (attempt(() => copyFileSync(source.file, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE))) how = "reflink";
+  // A second name of a symbolic link would be a link, too.
+  const file = realpathSync(source.file);
+  if (attempt(() => copyFileSync(file, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE))) how = "reflink";
   // A file that others cannot read stays its owner's own; the cache may be shared.
-  else if ((source.identity.mode & 0o444) === 0o444 && attempt(() => linkSync(source.file, temporary))) how = "hard link";
+  else if ((source.identity.mode & 0o444) === 0o444 && attempt(() => linkSync(file, temporary))) how = "hard link";
   if (!how) {
     rmSync(temporary, { force: true });
     return undefined;
   }
   if (how === "reflink") makeReadable(temporary);
-  const now = statSync(source.file, { bigint: true });
-  if (Number(now.size) !== source.identity.size || now.mtimeNs !== source.identity.mtimeNs || now.ino !== source.identity.ino) throw changed(source.file);
+  if (!isSame(file, source)) throw changed(source.file);
   return how;
 }
 
@@ -183,22 +215,26 @@ function attempt(action: () => void): boolean {
   }
 }
 
-function copyVerified(source: Source, temporary: string): void {
+/** In pieces, so that a signal is heard between them. */
+async function copyVerified(source: Source, temporary: string, signal: AbortSignal | undefined): Promise<void> {
   const hasher = createHasher(source.digest.algorithm);
   const piece = Buffer.allocUnsafe(1024 * 1024);
-  const from = openSync(source.file, "r");
+  const from = await open(source.file, "r");
   try {
-    const to = openSync(temporary, "wx", 0o644);
+    const to = await open(temporary, "wx", 0o644);
     try {
-      for (let length = readSync(from, piece); length > 0; length = readSync(from, piece)) {
-        hasher.update(piece.subarray(0, length));
-        for (let written = 0; written < length; ) written += writeSync(to, piece, written, length - written);
+      for (;;) {
+        signal?.throwIfAborted();
+        const { bytesRead } = await from.read(piece, 0, piece.length);
+        if (bytesRead === 0) break;
+        hasher.update(piece.subarray(0, bytesRead));
+        for (let written = 0; written < bytesRead; ) written += (await to.write(piece, written, bytesRead - written)).bytesWritten;
       }
     } finally {
-      closeSync(to);
+      await to.close();
     }
   } finally {
-    closeSync(from);
+    await from.close();
   }
   if (hasher.digest("hex") !== source.digest.hex) throw changed(source.file);
 }

@@ -1,15 +1,15 @@
 // For each declared download: whether Bazel would find it in the cache, and if not, why.
-import { accessSync, constants, existsSync, statSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
-import { type BazelVersion, needsUrlMarkers } from "../bazel/version.js";
-import { ALGORITHMS, type Algorithm, type Digest } from "../cache/digest.js";
+import type { BazelVersion, CanonicalIds } from "../bazel/version.js";
+import { ALGORITHMS, type Algorithm, type Digest, keyOf } from "../cache/digest.js";
 import { childrenOf, type Entry, readEntry } from "../cache/entries.js";
 import { type HashOptions, hashFiles, hashOne } from "../cache/hashing.js";
 import { inspect } from "../cache/inspect.js";
 import { algorithmDirectory, CONTENT_ADDRESSABLE, entryDirectory, FILE } from "../cache/layout.js";
 import { markerName } from "../cache/markers.js";
 import { type Download, requestedIds } from "../declared/download.js";
+import { localPath } from "../declared/file-url.js";
 
 /** "local": Bazel reads a `file:` URL from the disk unless downloads are disabled. */
 export type State = "hit" | "local" | "miss" | "wrong digest" | "marker missing" | "wrong directory" | "unreadable" | "never cacheable";
@@ -34,6 +34,8 @@ export interface ExamineInput {
   /** Other caches of this machine that Bazel would read under other settings. */
   otherCaches: readonly string[];
   version: BazelVersion | undefined;
+  /** What this Bazel makes canonical ids of. */
+  ids: CanonicalIds;
   hashing?: HashOptions;
 }
 
@@ -51,36 +53,50 @@ export async function examine(downloads: readonly Download[], input: ExamineInpu
 
 interface Found extends Finding {
   entry?: Entry;
+  /** Files that may be it: where people put things who have read how it works, almost; and those of its file: URLs. */
+  candidates: Candidate[];
+}
+
+interface Candidate {
+  file: string;
+  state: "wrong directory" | "local";
+  reason: string;
 }
 
 function lookUp(download: Download, index: Index, input: ExamineInput): Found {
   const { digest } = download;
-  if (download.never !== undefined || !digest) return { download, state: "never cacheable", reason: download.never ?? "it declares no checksum" };
-  if (!index.has(digest)) {
-    if (isOnDisk(download)) return { download, state: "local", reason: "Bazel reads it from the disk, unless downloads are disabled" };
-    return elsewhere(download, digest, index, input) ?? { download, state: "miss", reason: "it is not in the cache" };
-  }
-  let entry: Entry;
-  try {
-    entry = readEntry(entryDirectory(input.cache, digest), digest.algorithm, digest.hex);
-  } catch {
-    return { download, state: "unreadable", reason: `${entryDirectory(input.cache, digest)} cannot be read` };
-  }
+  if (download.never !== undefined || !digest)
+    return { download, state: "never cacheable", reason: download.never ?? "it declares no checksum", candidates: [] };
+  const candidates = localCandidates(download);
+  const miss = (reason: string, more: Candidate[] = []): Found => ({ download, state: "miss", reason, candidates: [...candidates, ...more] });
+  const entry = index.entry(digest);
+  if (entry === undefined) return miss("it is not in the cache", elsewhere(digest, index, input));
+  if (entry === "unreadable") return { download, state: "unreadable", reason: `${entryDirectory(input.cache, digest)} cannot be read`, candidates };
   if (!entry.file) {
-    const other = entry.foreign[0];
-    if (other === undefined) return { download, state: "miss", reason: "its directory is there, but has no file in it" };
-    return {
-      download,
-      state: "wrong directory",
-      reason: `the bytes lie in its directory as "${other}"; Bazel looks for "${FILE}" only`,
-      elsewhere: path.join(entry.directory, other),
-    };
+    const foreign = entry.foreign.map(
+      (name): Candidate => ({
+        file: path.join(entry.directory, name),
+        state: "wrong directory",
+        reason: `the bytes lie in its directory as "${name}"; Bazel looks for "${FILE}" only`,
+      }),
+    );
+    return miss(
+      entry.foreign.length === 0 ? "its directory is there, but has no file in it" : `its directory is there, but has only ${entry.foreign[0]} in it`,
+      foreign,
+    );
   }
-  const asked = requestedIds(download, needsUrlMarkers(input.version));
+  const asked = requestedIds(download, input.ids);
   const missing = (asked ?? []).map((id) => markerName(id, digest.algorithm, download.text)).filter((name) => !entry.markers.includes(name));
-  const found: Found = { download, state: "hit", reason: "", size: entry.file.size, entry };
+  const found: Found = { download, state: "hit", reason: "", size: entry.file.size, entry, candidates };
   if (missing.length === 0) return found;
   return { ...found, state: "marker missing", markers: missing, reason: markerReason(download, entry, input.version) };
+}
+
+function localCandidates({ urls }: Download): Candidate[] {
+  return urls.flatMap((url): Candidate[] => {
+    const file = localPath(url);
+    return file !== undefined && isFile(file) ? [{ file, state: "local", reason: "Bazel reads it from the disk, unless downloads are disabled" }] : [];
+  });
 }
 
 function markerReason(download: Download, entry: Entry, version: BazelVersion | undefined): string {
@@ -90,19 +106,28 @@ function markerReason(download: Download, entry: Entry, version: BazelVersion | 
   return `the bytes are there, but ${entry.markers.length === 0 ? "without a marker" : `with markers of other URLs (${entry.markers.length})`}: ${why}`;
 }
 
-function isOnDisk(download: Download): boolean {
-  return download.urls.some((url) => url.startsWith("file:") && existsSync(fileURLToPath(url)));
-}
-
 /** The names below each algorithm's directory, read once. */
 class Index {
   private readonly names = new Map<Algorithm, ReadonlySet<string>>();
+  private readonly entries = new Map<string, Entry | "unreadable">();
   private readonly lowered = new Map<Algorithm, ReadonlyMap<string, string>>();
 
   constructor(readonly cache: string) {}
 
-  has(digest: Digest): boolean {
-    return this.of(digest.algorithm).has(digest.hex);
+  /** Undefined where there is no directory of that name. One digest may be declared many times. */
+  entry(digest: Digest): Entry | "unreadable" | undefined {
+    if (!this.of(digest.algorithm).has(digest.hex)) return undefined;
+    const key = keyOf(digest);
+    let entry = this.entries.get(key);
+    if (!entry) {
+      try {
+        entry = readEntry(entryDirectory(this.cache, digest), digest.algorithm, digest.hex);
+      } catch {
+        entry = "unreadable";
+      }
+      this.entries.set(key, entry);
+    }
+    return entry;
   }
 
   /** A directory that would be the right one if it were spelled in lower case. */
@@ -119,7 +144,11 @@ class Index {
   private of(algorithm: Algorithm): ReadonlySet<string> {
     let names = this.names.get(algorithm);
     if (!names) {
-      names = new Set(childrenOf(algorithmDirectory(this.cache, algorithm)).map(({ name }) => name));
+      names = new Set(
+        childrenOf(algorithmDirectory(this.cache, algorithm))
+          .filter((child) => !child.isFile())
+          .map(({ name }) => name),
+      );
       this.names.set(algorithm, names);
     }
     return names;
@@ -127,11 +156,13 @@ class Index {
 }
 
 /** Where people put things who have read how it works, almost. */
-function elsewhere(download: Download, digest: Digest, index: Index, input: ExamineInput): Found | undefined {
-  const { cache, otherCaches } = input;
+function elsewhere(digest: Digest, index: Index, { cache, otherCaches }: ExamineInput): Candidate[] {
+  const found: Candidate[] = [];
+  const add = (file: string, reason: string) => {
+    if (isFile(file)) found.push({ file, state: "wrong directory", reason });
+  };
   const spelled = index.otherCase(digest);
-  const upper = spelled && isFile(path.join(spelled, FILE)) ? path.join(spelled, FILE) : undefined;
-  if (upper) return wrongDirectory(download, upper, "its directory is spelled in upper case, Bazel looks for lower case");
+  if (spelled) add(path.join(spelled, FILE), "its directory is spelled in upper case, Bazel looks for lower case");
   const { algorithm, hex } = digest;
   const below = path.join(cache, CONTENT_ADDRESSABLE);
   const near = [
@@ -141,25 +172,23 @@ function elsewhere(download: Download, digest: Digest, index: Index, input: Exam
     path.join(cache, hex),
     ...ALGORITHMS.filter((a) => a !== algorithm).map((a) => path.join(below, a, hex)),
   ];
-  for (const place of near) {
-    for (const file of [path.join(place, FILE), place]) {
-      if (isFile(file))
-        return wrongDirectory(download, file, `it lies in ${path.relative(cache, path.dirname(file)) || "the cache's top"}, where Bazel does not look`);
-    }
-  }
-  for (const other of otherCaches) {
-    const file = path.join(entryDirectory(other, digest), FILE);
-    if (isFile(file)) return wrongDirectory(download, file, `it is in another cache (${other}), which these settings do not use`);
-  }
-  return undefined;
+  for (const place of near)
+    for (const file of [path.join(place, FILE), place])
+      add(
+        file,
+        `it lies in ${path.relative(cache, path.dirname(file)) || "the cache's top"}${file === place ? ` as ${path.basename(file)}` : ""}, where Bazel does not look`,
+      );
+  for (const other of otherCaches) add(path.join(entryDirectory(other, digest), FILE), `it is in another cache (${other}), which these settings do not use`);
+  return found;
 }
 
-function wrongDirectory(download: Download, elsewhere: string, reason: string): Found {
-  return { download, state: "wrong directory", reason, elsewhere };
-}
-
+/** Also where the path leads through a file, in a circle, or to what may not be seen. */
 function isFile(file: string): boolean {
-  return statSync(file, { throwIfNoEntry: false })?.isFile() === true;
+  try {
+    return statSync(file).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** Bazel hashes at every hit, and takes other bytes silently for a miss. */
@@ -189,7 +218,29 @@ async function verify(findings: Found[], { hashing }: ExamineInput): Promise<voi
       finding.actual = { algorithm, hex: result.digests[algorithm]! };
     }
   }
-  for (const finding of findings) delete finding.entry;
+  await tryCandidates(findings, hashing);
+  for (const finding of findings as (Finding & Partial<Found>)[]) {
+    delete finding.entry;
+    delete finding.candidates;
+  }
+}
+
+/** What is not in its place may be in another; only its digest says so. */
+async function tryCandidates(findings: readonly Found[], hashing: HashOptions | undefined): Promise<void> {
+  const looking = findings.filter((f) => f.candidates.length > 0 && (f.state === "miss" || f.state === "wrong digest"));
+  const jobs = looking.flatMap(({ candidates, download }) => candidates.map(({ file }) => ({ file, algorithms: [download.digest!.algorithm] })));
+  const hashed = await hashFiles(jobs, hashing);
+  let next = 0;
+  for (const finding of looking) {
+    const { algorithm, hex } = finding.download.digest!;
+    const results = finding.candidates.map((candidate) => ({ candidate, result: hashed[next++]! }));
+    const right = results.find(({ result }) => result.ok && result.digests[algorithm] === hex)?.candidate;
+    if (right) {
+      finding.state = right.state;
+      finding.reason = right.reason;
+      if (right.state === "wrong directory") finding.elsewhere = right.file;
+    } else if (finding.state === "miss") finding.reason += `; ${results[0]!.candidate.file} has other bytes`;
+  }
 }
 
 function setWrong(finding: Found, state: State, reason: string): void {

@@ -3,13 +3,17 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { Failure, usage } from "../../host/cli/failure.js";
 import { upwards } from "../../host/upwards.js";
-import { type BazelVersion, bazelVersion, parseVersion } from "../bazel/version.js";
+import { type BazelVersion, bazelVersion, type CanonicalIds, canonicalIds, parseVersion } from "../bazel/version.js";
 import { askBazel, type Where, whereIsCache } from "../bazel/where.js";
 import { kindOfPath } from "../cache/candidates.js";
 import { cacheProblem } from "../check/examine.js";
+import { quote } from "./quote.js";
 
 export interface PlaceFlags {
   cache?: string;
+  /** Bazel's own spellings. */
+  repository_cache?: string;
+  output_user_root?: string;
   outputUserRoot?: string;
   bazelVersion?: string;
   askBazel?: boolean;
@@ -23,6 +27,7 @@ export interface Context {
   /** The one file of declarations that the user named in place of a workspace. */
   file?: string;
   version: BazelVersion | undefined;
+  ids: CanonicalIds;
   where: Where;
   cache: string;
 }
@@ -32,6 +37,10 @@ const BOUNDARIES = ["MODULE.bazel", "REPO.bazel", "WORKSPACE.bazel", "WORKSPACE"
 
 /** `named`: the directory (or the .bzl, .bazel or WORKSPACE file) that the user gave; else the directory we are in, or one above it. */
 export function openContext(flags: PlaceFlags, named?: string): Context {
+  if (flags.repository_cache !== undefined) flags.cache ??= flags.repository_cache;
+  if (flags.output_user_root !== undefined) flags.outputUserRoot ??= flags.output_user_root;
+  for (const [option, value] of Object.entries({ "--cache": flags.cache, "--output-user-root": flags.outputUserRoot }))
+    if (value === "") throw usage(`${option}: is empty; name a directory`);
   const { workspace, file } = findWorkspace(named);
   const version = flags.bazelVersion === undefined ? bazelVersion(workspace, process.env) : parseVersion(flags.bazelVersion, "--bazel-version");
   if (flags.bazelVersion !== undefined && !version) throw usage(`--bazel-version ${flags.bazelVersion}: no version; write 7.7.1, 7.7 or 7`);
@@ -52,7 +61,28 @@ export function openContext(flags: PlaceFlags, named?: string): Context {
   }
   const problem = cacheProblem(where.cache);
   if (problem) throw new Failure(`${problem}; choose another cache with --cache`);
-  return { workspace, named: named !== undefined, ...(file === undefined ? {} : { file }), version, where, cache: where.cache };
+  return {
+    workspace,
+    named: named !== undefined,
+    ...(file === undefined ? {} : { file }),
+    version,
+    ids: canonicalIds(version, where.rc),
+    where,
+    cache: where.cache,
+  };
+}
+
+/** The options by which a command found its cache and its declarations, to be repeated in the commands that it recommends. */
+export function sameOptions(flags: PlaceFlags & { fromJson?: string[]; registry?: string[] }): string {
+  const { cache, outputUserRoot, bazelVersion, fromJson = [], registry = [] } = flags;
+  const words = [
+    ...(cache === undefined ? [] : ["--cache", cache]),
+    ...(outputUserRoot === undefined ? [] : ["--output-user-root", outputUserRoot]),
+    ...(bazelVersion === undefined ? [] : ["--bazel-version", bazelVersion]),
+    ...fromJson.flatMap((file) => ["--from-json", file]),
+    ...registry.flatMap((url) => ["--registry", url]),
+  ];
+  return words.map((word) => ` ${quote(word)}`).join("");
 }
 
 /** For commands that are about a workspace. */

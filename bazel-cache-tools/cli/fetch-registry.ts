@@ -1,9 +1,8 @@
 // Registries' files over the network: small, asked for before anything else is known.
 import { readFileSync, rmSync } from "node:fs";
 import type { Digest } from "../cache/digest.js";
-import { hashOne } from "../cache/hashing.js";
 import { partialDirectory } from "../cache/layout.js";
-import { placeFile } from "../cache/store.js";
+import { placeFile, sourceOf } from "../cache/store.js";
 import type { RegistryFile } from "../declared/registry.js";
 import { transfer } from "../net/index.js";
 import type { Context } from "./context.js";
@@ -27,8 +26,8 @@ export async function fetchRegistryFile(
   }
   const content = readFileSync(result.file);
   if (digest) {
-    const hashed = await hashOne(result.file, [digest.algorithm]);
-    if (hashed.ok) await placeFile(context.cache, { file: result.file, digest, identity: hashed.identity }, [], { move: true });
+    const source = await sourceOf(result.file, digest);
+    if (source) await placeFile(context.cache, source, [], { move: true });
   } else rmSync(result.file, { force: true });
   return { bytes: content };
 }

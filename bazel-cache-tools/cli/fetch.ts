@@ -1,21 +1,21 @@
 // bazel-cache fetch: everything that a workspace declares and that the cache does not have, over whatever network there is.
+import { setMaxListeners } from "node:events";
 import pLimit from "p-limit";
 import { Failure } from "../../host/cli/failure.js";
 import { interruption } from "../../host/cli/interruption.js";
 import { bytes, color, paint } from "../../host/cli/terminal.js";
 import { type Digest, keyOf } from "../cache/digest.js";
-import { hashOne } from "../cache/hashing.js";
 import { partialDirectory } from "../cache/layout.js";
-import { addMarkers, placeFile } from "../cache/store.js";
-import { examine, wouldMiss } from "../check/examine.js";
+import { placeFile, sourceOf } from "../cache/store.js";
+import { examine, type State, wouldMiss } from "../check/examine.js";
 import { mend } from "../check/mend.js";
-import { canonicalIdsOf, type Download } from "../declared/download.js";
+import { canonicalIdsOf, type Download, type Problem } from "../declared/download.js";
 import { registryReader } from "../declared/registry.js";
 import { type Connections, openConnections, type ProgressEvent, type TransferFailure, transfer } from "../net/index.js";
 import { type Context, openContext, otherCaches, type PlaceFlags, requireWorkspace } from "./context.js";
 import { type DeclaredFlags, declaredDownloads } from "./declared.js";
 import { fetchRegistryFile } from "./fetch-registry.js";
-import { byName } from "./names.js";
+import { choose } from "./names.js";
 import { openProgress, type Progress } from "./progress.js";
 
 export interface FetchFlags extends PlaceFlags, DeclaredFlags {
@@ -55,10 +55,12 @@ export async function runFetch(named: string | undefined, flags: FetchFlags): Pr
   const context = openContext(flags, named);
   if (!flags.fromJson) requireWorkspace(context);
   const { signal } = interruption();
+  // Each transfer listens to it.
+  setMaxListeners(0, signal);
   const progress = await openProgress(flags.json);
   const options: FetchOptions = { signal, progress, ...settings(flags) };
   let fetched: Fetched[] = [];
-  let problems: { at: string; message: string }[] = [];
+  let problems: Problem[] = [];
   let before = 0;
   let never: Download[] = [];
   let waiting: Download[] = [];
@@ -66,10 +68,8 @@ export async function runFetch(named: string | undefined, flags: FetchFlags): Pr
     const reader = registryReader(context.cache, (url, digest) => fetchRegistryFile(url, digest, context, options));
     const declared = await declaredDownloads(context, flags, flags.dryRun ? undefined : reader);
     problems = declared.problems;
-    const chosen = declared.downloads.filter((d) => (flags.only === undefined || byName(flags.only, d.name)) && !byName(flags.ignore, d.name));
-    if (flags.only !== undefined && chosen.length === 0)
-      throw new Failure(`--only ${flags.only.join(" ")}: no declared download has that name; bazel-cache doctor --all lists them`);
-    const input = { cache: context.cache, otherCaches: otherCaches(context.where), version: context.version, hashing: { signal } };
+    const chosen = choose(declared.downloads, flags);
+    const input = { cache: context.cache, otherCaches: otherCaches(context.where), version: context.version, ids: context.ids, hashing: { signal } };
     const findings = await examine(chosen, input);
     never = findings.filter((f) => f.state === "never cacheable").map((f) => f.download);
     // What is there under a wrong name, without its marker or in another cache needs no network; what is on the disk is cached, for builds with downloads switched off.
@@ -78,7 +78,10 @@ export async function runFetch(named: string | undefined, flags: FetchFlags): Pr
     );
     if (!flags.dryRun) await mend(nearby, { cache: context.cache, search: [] });
     const now = flags.dryRun ? findings : await examine(chosen, input);
-    waiting = now.filter((f) => wouldMiss(f.state) && f.state !== "never cacheable").map((f) => f.download);
+    // Without --dry-run these are mended by now.
+    const needed = (state: State) =>
+      wouldMiss(state) && state !== "never cacheable" && !(flags.dryRun && (state === "marker missing" || state === "wrong directory"));
+    waiting = now.filter((f) => needed(f.state)).map((f) => f.download);
     before = now.length - waiting.length - never.length;
     if (!flags.dryRun) fetched = await fetchMissing(waiting, context, options);
   } catch (error) {
@@ -90,11 +93,29 @@ export async function runFetch(named: string | undefined, flags: FetchFlags): Pr
   report({ context, flags, fetched, waiting, before, never, problems });
   const failed = fetched.filter((f) => !f.ok);
   if (signal.aborted) throw new Failure(INTERRUPTED);
-  if (failed.length > 0)
-    throw new Failure(
-      `${failed.length} of ${fetched.length} could not be fetched; run the same again to go on where they stopped, or get them some other way and bazel-cache seed them`,
-    );
+  if (failed.length > 0) {
+    const again = failed.some((f) => f.failures?.some(({ kind }) => TRANSIENT.has(kind)));
+    const how = again
+      ? "run the same again to go on where they stopped, or get them some other way and bazel-cache seed them"
+      : "get them some other way and bazel-cache seed them";
+    throw new Failure(`${failed.length} of ${fetched.length} could not be fetched; ${how}`);
+  }
+  if (problems.some((p) => !p.elsewhere)) throw new Failure("what could not be read (above) may declare more");
 }
+
+/** What may be better in a while. */
+const TRANSIENT: ReadonlySet<TransferFailure["kind"]> = new Set([
+  "refused",
+  "unreachable",
+  "connect-timeout",
+  "unknown-host",
+  "proxy",
+  "truncated",
+  "stalled",
+  "reset",
+  "disk",
+  "other",
+]);
 
 const INTERRUPTED = "interrupted; what came so far is kept, run the same again to go on";
 
@@ -141,10 +162,11 @@ async function fetchGroup(group: Download[], cache: string, connections: Connect
       if (!aborted) progress.log(failure(first, result.failures));
       return group.map((download) => ({ download, ok: false, failures: result.failures }));
     }
-    const hashed = await hashOne(result.file, [digest.algorithm]);
-    if (!hashed.ok) throw new Failure(`${result.file}: ${hashed.reason}`);
-    await placeFile(cache, { file: result.file, digest, identity: hashed.identity }, canonicalIdsOf(first), { move: true });
-    for (const other of group.slice(1)) addMarkers(cache, digest, canonicalIdsOf(other));
+    const refused = await store(result.file, digest, group, cache);
+    if (refused) {
+      progress.log(`${paint("red", "failed", color.err)} ${first.name}\n    ${refused.message}`);
+      return group.map((download) => ({ download, ok: false, failures: [{ url: result.url, kind: "disk", message: refused.message }] }));
+    }
     const resumed = result.resumedFrom ? `, resumed at ${bytes(result.resumedFrom)}` : "";
     progress.log(`${paint("green", "fetched", color.err)} ${first.name} (${bytes(result.bytes)}${resumed})`);
     return group.map((download) => ({
@@ -157,6 +179,19 @@ async function fetchGroup(group: Download[], cache: string, connections: Connect
   } finally {
     meter.end();
     total.finished();
+  }
+}
+
+/** Puts a file that came into the cache, with the markers of all that declare it. The error of one entry does not end the others. */
+async function store(file: string, digest: Digest, group: readonly Download[], cache: string): Promise<Failure | undefined> {
+  try {
+    const source = await sourceOf(file, digest);
+    if (!source) throw new Failure(`${file}: was changed after it was downloaded`);
+    await placeFile(cache, source, group.flatMap(canonicalIdsOf), { move: true });
+    return undefined;
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
   }
 }
 
@@ -229,8 +264,8 @@ class Meter {
       this.all.received(now - this.received);
       this.received = now;
       this.bar.text("");
-    } else if (event.type === "retry") this.bar.text(paint("yellow", `again in ${Math.ceil(event.wait / 1000)} s: ${event.reason}`, color.err));
-    else if (event.type === "mirror") this.bar.text(paint("yellow", `next: ${event.url}`, color.err));
+    } else if (event.type === "retry") this.bar.text(`again in ${Math.ceil(event.wait / 1000)} s: ${event.reason}`);
+    else if (event.type === "mirror") this.bar.text(`next: ${event.url}`);
   }
 
   end(): void {
@@ -245,7 +280,7 @@ interface Report {
   waiting: Download[];
   before: number;
   never: Download[];
-  problems: { at: string; message: string }[];
+  problems: Problem[];
 }
 
 function report({ context, flags, fetched, waiting, before, never, problems }: Report): void {

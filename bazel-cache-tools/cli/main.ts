@@ -1,6 +1,7 @@
 // The command line. Each command's own code is loaded when it runs, so that --help answers at once.
 import { Command, InvalidArgumentError, Option } from "commander";
 import { runProgram } from "../../host/cli/program.js";
+import { guardConsole } from "../../host/cli/terminal.js";
 import type { DoctorFlags } from "./doctor.js";
 import { duration } from "./duration.js";
 import type { FetchFlags } from "./fetch.js";
@@ -26,6 +27,7 @@ The usual way:
   $ bazel-cache doctor                               # what would miss, why, and what mends it
   $ bazel-cache fetch                                # all that is declared, resumed until it is there
 
+BAZEL_REPOSITORY_CACHE names the cache for bazel-cache (Bazel itself does not read it); NO_COLOR switches colours off.
 Exit codes: 0 all well, 1 something would miss or did not work, 2 wrong usage.`,
   )
   .exitOverride();
@@ -41,6 +43,8 @@ function place(command: Command): Command {
     .option("--output-user-root <dir>", "Bazel's --output_user_root: its cache is below")
     .option("--bazel-version <version>", "judge as this Bazel would (default: .bazelversion)")
     .option("--ask-bazel", "ask bazel info, which starts its server")
+    .addOption(new Option("--repository_cache <dir>", "as Bazel spells it").hideHelp())
+    .addOption(new Option("--output_user_root <dir>", "as Bazel spells it").hideHelp())
     .optionsGroup("Options:");
 }
 
@@ -121,6 +125,7 @@ place(
       .addOption(several("--search <dir>", "with --fix: look for missing files there, by digest"))
       .option("--deep", "verify every file of the cache, declared or not")
       .option("--all", "list the hits, too")
+      .addOption(onlyOption())
       .addOption(ignoreOption())
       .addOption(json())
       .addHelpText(
@@ -243,4 +248,5 @@ function size(text: string): number {
   return Math.round(Number(number) * UNITS[unit!.toUpperCase()]!);
 }
 
+guardConsole();
 await runProgram(program);

@@ -5,9 +5,9 @@ import { bytes, color, paint } from "../../host/cli/terminal.js";
 import { type Packed, selectAll, selectDeclared } from "../archive/contents.js";
 import { checkOutput, writeArchive } from "../archive/output.js";
 import type { Download } from "../declared/download.js";
-import { openContext, type PlaceFlags, requireWorkspace } from "./context.js";
+import { openContext, type PlaceFlags, requireWorkspace, sameOptions } from "./context.js";
 import { type DeclaredFlags, declaredDownloads } from "./declared.js";
-import { byName } from "./names.js";
+import { byName, choose } from "./names.js";
 import { openProgress } from "./progress.js";
 
 export interface PackFlags extends PlaceFlags, DeclaredFlags {
@@ -24,9 +24,7 @@ export async function runPack(named: string | undefined, flags: PackFlags): Prom
   if (!flags.all && !flags.fromJson) requireWorkspace(context);
   const { downloads, problems } = await declaredDownloads(context, flags);
   for (const { at, message } of problems) console.error(`${paint("yellow", "not read", color.err)} ${at}: ${message}`);
-  const chosen = downloads.filter((d) => (flags.only === undefined || byName(flags.only, d.name)) && !byName(flags.ignore, d.name));
-  if (flags.only !== undefined && chosen.length === 0)
-    throw new Failure(`--only ${flags.only.join(" ")}: no declared download has that name; bazel-cache doctor --all lists them`);
+  const chosen = flags.all ? downloads : choose(downloads, flags);
   const entries = chooseEntries(context.cache, downloads, chosen, flags);
   if (entries.length === 0) throw new Failure(`nothing to pack: ${context.cache} has ${flags.all ? "no entries" : "nothing of what is declared"}`);
 
@@ -60,7 +58,7 @@ function chooseEntries(cache: string, downloads: readonly Download[], chosen: re
   for (const { name, at, urls } of missing) console.error(`${paint("yellow", "missing", color.err)} ${name} (${at}) ${urls[0] ?? ""}`);
   if (missing.length > 0 && !flags.partial)
     throw new Failure(
-      `${missing.length} of ${entries.length + missing.length} declared downloads are not in ${cache}: bazel-cache fetch gets them, --partial packs the rest; nothing was written`,
+      `${missing.length} of ${entries.length + missing.length} declared downloads are not in ${cache}: bazel-cache fetch${sameOptions(flags)} gets them, --partial packs the rest; nothing was written`,
     );
   return entries;
 }

@@ -1,6 +1,6 @@
 // Progress of long work on a terminal; elsewhere nothing, since the results themselves are lines.
 import type { MultiBar, SingleBar } from "cli-progress";
-import { bytes, color, paint } from "../../host/cli/terminal.js";
+import { bytes, color, harmless, paint } from "../../host/cli/terminal.js";
 
 export interface Bar {
   /** Bytes that came since the last call. */
@@ -24,18 +24,7 @@ export async function openProgress(quiet = false): Promise<Progress> {
   if (quiet || !process.stderr.isTTY || process.env.TERM === "dumb") return { bar: () => SILENT, log: (line) => console.error(line), close: () => {} };
   const { default: cliProgress } = await import("cli-progress");
   const bars: MultiBar = new cliProgress.MultiBar({
-    format: (options, params, payload: { name: string; text: string }) => {
-      const part = params.total > 0 ? Math.min(1, params.value / params.total) : 0;
-      const width = Math.max(8, Math.min(28, (process.stderr.columns ?? 80) - 62));
-      const done = Math.round(part * width);
-      const line = options.barCompleteChar ? `${"█".repeat(done)}${"░".repeat(width - done)}` : "";
-      const amount = params.total > 0 ? `${bytes(params.value)} of ${bytes(params.total)}` : bytes(params.value);
-      const seconds = (Date.now() - params.startTime) / 1000;
-      const rate = seconds > 0.5 ? `${bytes(params.value / seconds)}/s` : "";
-      const left = part > 0 && part < 1 && seconds > 2 ? ` ${Math.ceil((seconds / part) * (1 - part))} s left` : "";
-      return `${fit(payload.name, 24)} ${paint("cyan", line, color.err)} ${amount} ${rate}${left} ${payload.text}`;
-    },
-    barCompleteChar: "█",
+    format: (_, { total, value, startTime }, { name, text }: Payload) => (name === "" ? "" : line(name, text, total, value, (Date.now() - startTime) / 1000)),
     hideCursor: true,
     clearOnComplete: true,
     stream: process.stderr,
@@ -43,10 +32,17 @@ export async function openProgress(quiet = false): Promise<Progress> {
     emptyOnZero: true,
     forceRedraw: true,
     gracefulExit: false,
+    // Lines above the bars may be longer than the terminal; the bars themselves are kept within it.
+    linewrap: true,
   });
+  // A bar whose file is done is taken for the next one: lines that come and go leave traces.
+  const idle: SingleBar[] = [];
   return {
     bar(name, total) {
-      const bar: SingleBar = bars.create(total, 0, { name, text: "" });
+      const payload: Payload = { name, text: "" };
+      const before = idle.shift();
+      before?.start(total, 0, payload);
+      const bar: SingleBar = before ?? bars.create(total, 0, payload);
       let value = 0;
       return {
         add: (more) => {
@@ -56,16 +52,41 @@ export async function openProgress(quiet = false): Promise<Progress> {
         total: (known) => bar.setTotal(known),
         text: (text) => bar.update({ text }),
         end: () => {
-          bar.stop();
-          bars.remove(bar);
+          bar.update({ name: "", text: "" });
+          idle.push(bar);
         },
       };
     },
-    log: (line) => bars.log(`${line}\n`),
+    log: (text) => bars.log(`${harmless(text)}\n`),
     close: () => bars.stop(),
   };
 }
 
+interface Payload {
+  /** Empty: the bar waits for the next file. */
+  name: string;
+  text: string;
+}
+
+/** What fits into the terminal, the least important part last. */
+function line(name: string, text: string, total: number, value: number, seconds: number): string {
+  const columns = (process.stderr.columns ?? 80) - 1;
+  const part = total > 0 ? Math.min(1, value / total) : 0;
+  const percent = total > 0 ? `${Math.floor(part * 100)} %` : "";
+  const amount = total > 0 ? `${bytes(value)} of ${bytes(total)}` : bytes(value);
+  const rate = seconds > 0.5 && value > 0 ? `${bytes(value / seconds)}/s` : "";
+  const left = part > 0 && part < 1 && seconds > 2 ? `${Math.ceil((seconds / part) * (1 - part))} s left` : "";
+  let shown = fit(harmless(name), Math.max(12, Math.min(32, columns - 40)));
+  for (const word of [percent.padStart(5), amount, text, left, rate]) if (word !== "" && shown.length + 1 + word.length <= columns) shown += ` ${word}`;
+  const room = Math.min(24, columns - shown.length - 1);
+  if (room < 8 || total === 0) return shown;
+  const done = Math.round(part * room);
+  return `${shown} ${paint("cyan", `${"█".repeat(done)}${"░".repeat(room - done)}`, color.err)}`;
+}
+
+/** Long names differ at their ends more often than in the middle. */
 function fit(text: string, width: number): string {
-  return text.length > width ? `${text.slice(0, width - 1)}…` : text.padEnd(width);
+  if (text.length <= width) return text.padEnd(width);
+  const end = Math.floor((width - 1) / 2);
+  return `${text.slice(0, width - 1 - end)}…${text.slice(-end)}`;
 }

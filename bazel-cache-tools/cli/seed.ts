@@ -1,19 +1,19 @@
 // bazel-cache seed: files that the user has, put where Bazel looks first.
-import path from "node:path";
+import { statSync } from "node:fs";
 import { Failure, usage } from "../../host/cli/failure.js";
 import { interruption } from "../../host/cli/interruption.js";
-import { bytes, paint } from "../../host/cli/terminal.js";
+import { bytes, color, paint } from "../../host/cli/terminal.js";
 import { filesBelow, kindOfPath } from "../cache/candidates.js";
 import { type Algorithm, type Digest, keyOf, parseHex, parseIntegrity } from "../cache/digest.js";
 import { type Hashed, hashFiles } from "../cache/hashing.js";
-import { inspect, promisedBy } from "../cache/inspect.js";
+import { inspect } from "../cache/inspect.js";
 import { entryFile } from "../cache/layout.js";
 import { canonicalIds } from "../cache/markers.js";
-import { type Placed, placeFile } from "../cache/store.js";
+import { isStored, type Placed, placeFile } from "../cache/store.js";
 import { canonicalIdsOf, type Download } from "../declared/download.js";
-import { baseName } from "../declared/repository-rules.js";
 import { type Context, openContext, type PlaceFlags } from "./context.js";
 import { type DeclaredFlags, declaredDownloads } from "./declared.js";
+import { explainMismatch, nearest } from "./mismatch.js";
 import { openProgress, type Progress } from "./progress.js";
 
 export interface SeedFlags extends PlaceFlags, DeclaredFlags {
@@ -29,12 +29,14 @@ export interface SeedFlags extends PlaceFlags, DeclaredFlags {
 
 interface Outcome {
   file: string;
-  status: "seeded" | "already there" | "not stored" | "passed over";
+  status: "seeded" | "already there" | "not stored" | "not it" | "passed over";
   names: string[];
   digest?: Digest;
   size?: number;
   how?: string;
   markers?: number;
+  /** Whether anything said what its marker is made of. */
+  marked?: boolean;
   path?: string;
   reason?: string;
 }
@@ -51,6 +53,7 @@ const URL_PATTERN = /^(https?|file):\/\//i;
 
 export async function runSeed(inputs: string[], flags: SeedFlags): Promise<void> {
   const wanted = wantedDigest(flags);
+  for (const url of flags.url ?? []) if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(url)) throw usage(`--url ${url}: no URL; write it as it is declared: https://…`);
   const context = openContext(flags, flags.workspace === false ? undefined : flags.workspace);
   const declared = flags.workspace === false ? [] : (await declaredDownloads(context, flags)).downloads;
   const { signal } = interruption();
@@ -65,7 +68,7 @@ export async function runSeed(inputs: string[], flags: SeedFlags): Promise<void>
     bar.end();
     for (const [i, candidate] of candidates.entries()) {
       signal.throwIfAborted();
-      outcomes.push(await seedOne(candidate, hashed[i]!, { wanted, declared, context, flags }));
+      outcomes.push(await seedOne(candidate, hashed[i]!, { wanted, declared, context, flags, signal }));
     }
     if (
       wanted &&
@@ -106,6 +109,7 @@ async function collect(
   progress: Progress,
 ): Promise<Candidate[]> {
   if (URL_PATTERN.test(input)) {
+    if (flags.dryRun) throw usage(`--dry-run cannot tell what ${input} holds: leave it out, or download the file first`);
     const { fetchUrl } = await import("./fetch-url.js");
     const download = declared.find((d) => d.urls.includes(input));
     const digest = wanted ?? download?.digest;
@@ -121,9 +125,10 @@ interface Seeding {
   declared: readonly Download[];
   context: Context;
   flags: SeedFlags;
+  signal: AbortSignal;
 }
 
-async function seedOne(candidate: Candidate, hashed: Hashed, { wanted, declared, context, flags }: Seeding): Promise<Outcome> {
+async function seedOne(candidate: Candidate, hashed: Hashed, { wanted, declared, context, flags, signal }: Seeding): Promise<Outcome> {
   const { file, named } = candidate;
   const no = (reason: string): Outcome => ({ file, status: named ? "not stored" : "passed over", names: [], reason });
   if (!hashed.ok) return no(`${file}: ${hashed.reason}`);
@@ -133,12 +138,17 @@ async function seedOne(candidate: Candidate, hashed: Hashed, { wanted, declared,
   const targets = new Map(matches.map((d) => [keyOf(d.digest!), d.digest!]));
   if (wanted && keys.has(keyOf(wanted))) targets.set(keyOf(wanted), wanted);
   const given = flags.url !== undefined || flags.canonicalId !== undefined || candidate.url !== undefined;
-  if (wanted && !keys.has(keyOf(wanted)))
-    return named ? no(await mismatch(file, hashed, wanted, flags.url?.[0] ?? candidate.url, context.cache)) : no("another digest");
+  const refuse = async (digest: Digest, url: string | undefined, of = ""): Promise<Outcome> => {
+    const reason = await explainMismatch(file, hashed, digest, url, `${of}${await knownSize(context.cache, digest)}`);
+    return { file, status: "not stored", names: [], reason };
+  };
+  if (wanted && !keys.has(keyOf(wanted))) return named ? refuse(wanted, flags.url?.[0] ?? candidate.url) : no("another digest");
   if (targets.size === 0) {
-    if (!named) return no("nothing declares it");
     const near = given ? undefined : nearest(file, declared);
-    if (near) return no(await mismatch(file, hashed, near.digest!, near.urls[0], context.cache, near));
+    if (near) return { ...(await refuse(near.digest!, near.urls[0], ` of ${near.name}`)), ...(named ? {} : { status: "not it" }) };
+    if (!named) return no("nothing declares it");
+    const seems = await inspect(file, candidate.url ?? flags.url?.[0] ?? file);
+    if (seems) return no(`${file}: ${seems}; with --sha256 it is stored all the same`);
     if (!given && declared.length > 0)
       return no(
         `${file}: none of the ${declared.length} downloads of ${context.workspace ?? "the list"} has sha256 ${hashed.digests.sha256}; say --url or --sha256 to store it all the same`,
@@ -148,7 +158,7 @@ async function seedOne(candidate: Candidate, hashed: Hashed, { wanted, declared,
     targets.set(keyOf(own), own);
   }
   const outcome: Outcome = {
-    file,
+    file: candidate.url ?? file,
     status: "already there",
     names: matches.map((d) => d.name),
     digest: [...targets.values()][0]!,
@@ -158,12 +168,17 @@ async function seedOne(candidate: Candidate, hashed: Hashed, { wanted, declared,
   for (const digest of targets.values()) {
     const ids = idsFor(digest, matches, candidate, flags);
     outcome.path = entryFile(context.cache, digest);
+    if (ids.length > 0) outcome.marked = true;
     if (flags.dryRun) {
-      outcome.status = "seeded";
+      if (!(await isStored(context.cache, digest))) outcome.status = "seeded";
       continue;
     }
     const source = { file, digest, identity: hashed.identity };
-    const placed: Placed = await placeFile(context.cache, source, ids, { copy: flags.copy === true, move: candidate.url !== undefined && targets.size === 1 });
+    const placed: Placed = await placeFile(context.cache, source, ids, {
+      copy: flags.copy === true,
+      move: candidate.url !== undefined && digest === [...targets.values()].at(-1),
+      signal,
+    });
     outcome.markers! += placed.markers.length;
     if (placed.how !== "already there") {
       outcome.status = "seeded";
@@ -180,52 +195,40 @@ function idsFor(digest: Digest, matches: readonly Download[], candidate: Candida
   return [...new Set([...canonicalIds(lists, flags.canonicalId), ...mine])];
 }
 
-/** The declaration that this file was probably meant for: one whose URL ends in its name. */
-function nearest(file: string, declared: readonly Download[]): Download | undefined {
-  // Browsers number what they download twice: "v8 (1).tar.gz".
-  const name = path.basename(file).replace(/ ?\(\d+\)(?=\.)/, "");
-  return (
-    declared.find((d) => d.digest && d.urls.some((url) => baseName(url) === name)) ??
-    declared.find((d) => d.digest && d.name === name.replace(/\.(tar\..*|tgz|zip|jar)$/, ""))
-  );
-}
-
-async function mismatch(file: string, hashed: Hashed & { ok: true }, wanted: Digest, url: string | undefined, cache: string, of?: Download): Promise<string> {
-  const { algorithm, hex } = wanted;
-  const actual = hashed.digests[algorithm]!;
-  // A local name promises as much as a URL where there is none.
-  const seems = await inspect(file, url && promisedBy(url) ? url : file);
-  const known = await knownSize(cache, wanted);
-  const what = of ? ` of ${of.name}` : "";
-  return `${file}: has ${algorithm} ${actual} (${hashed.identity.size} bytes), not the declared ${hex}${what}${known}: ${seems ?? "other bytes: another version, or changed at its origin"}`;
-}
-
+/** The size of what is declared, where the cache has it. */
 async function knownSize(cache: string, digest: Digest): Promise<string> {
-  const { hashOne } = await import("../cache/hashing.js");
-  const there = await hashOne(entryFile(cache, digest), [digest.algorithm]);
-  return there.ok && there.digests[digest.algorithm] === digest.hex ? ` (${there.identity.size} bytes)` : "";
+  return (await isStored(cache, digest)) ? ` (${statSync(entryFile(cache, digest)).size} bytes)` : "";
 }
 
 function report(outcomes: readonly Outcome[], context: Context, flags: SeedFlags): void {
   const failed = outcomes.filter((o) => o.status === "not stored");
-  const stored = outcomes.filter((o) => o.status === "seeded");
   if (flags.json) console.log(JSON.stringify({ cache: context.cache, dryRun: flags.dryRun === true, files: outcomes }, null, 2));
-  else {
-    for (const outcome of outcomes) {
-      const { status, file, names, digest, size = 0, how, markers = 0 } = outcome;
-      if (status === "passed over" || status === "not stored") continue;
-      const title = names.length > 0 ? `${names.join(", ")} ← ${file}` : file;
-      const detail = [bytes(size), ...(how ? [how] : []), ...(markers > 0 ? [`${markers} ${markers === 1 ? "marker" : "markers"}`] : [])].join(", ");
-      const verb = status === "seeded" ? (flags.dryRun ? "would seed" : "seeded") : markers > 0 ? "marked" : "already there";
-      console.log(`${paint("green", verb)} ${title} (${detail})\n  ${paint("dim", `${digest!.algorithm} ${digest!.hex}`)}`);
-    }
-    const passed = outcomes.filter((o) => o.status === "passed over").length;
-    const rest = outcomes.length - passed - failed.length - stored.length;
-    if (outcomes.length !== 1)
-      console.log(
-        `${stored.length} seeded, ${rest} already there${passed > 0 ? `, ${passed} files that nothing declares passed over` : ""}, into ${context.cache}`,
-      );
-    for (const { reason } of failed.slice(1)) console.error(`bazel-cache: ${reason}`);
+  else printOutcomes(outcomes, context, flags.dryRun === true);
+  if (!failed[0]) return;
+  if (!flags.json) for (const { reason } of failed.slice(1)) console.error(`${paint("red", "bazel-cache:", color.err)} ${reason}`);
+  throw new Failure(failed[0].reason!);
+}
+
+function printOutcomes(outcomes: readonly Outcome[], context: Context, dryRun: boolean): void {
+  const of = (status: Outcome["status"]) => outcomes.filter((o) => o.status === status);
+  for (const { reason } of of("not it")) console.log(`${paint("yellow", "not it")} ${reason}`);
+  for (const outcome of [...of("seeded"), ...of("already there")]) {
+    const { status, file, names, digest, size = 0, how, markers = 0 } = outcome;
+    const title = names.length > 0 ? `${names.join(", ")} ← ${file}` : file;
+    const added = markers > 0 ? [`${markers} ${markers === 1 ? "marker" : "markers"} added`] : [];
+    const verb = status === "already there" ? "already there" : dryRun ? "would seed" : "seeded";
+    console.log(
+      `${paint("green", verb)} ${title} (${[bytes(size), ...(how ? [how] : []), ...added].join(", ")})\n  ${paint("dim", `${digest!.algorithm} ${digest!.hex}`)}`,
+    );
   }
-  if (failed[0]) throw new Failure(failed[0].reason!);
+  const [stored, there, other, passed] = [of("seeded").length, of("already there").length, of("not it").length, of("passed over").length];
+  if (stored + there + other + passed === 0) return;
+  const parts = [
+    `${stored} ${dryRun ? "to seed" : "seeded"}`,
+    `${there} already there`,
+    ...(other > 0 ? [`${other} not what is declared`] : []),
+    ...(passed > 0 ? [`${passed} passed over`] : []),
+  ];
+  console.log(`${parts.join(", ")}: ${context.cache}`);
+  if ([...of("seeded"), ...of("already there")].some((o) => !o.marked)) console.log("without --url there is no marker, and Bazel 7 and later will not find it");
 }

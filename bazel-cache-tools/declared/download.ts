@@ -1,7 +1,8 @@
 // A download that a workspace declares: what Bazel will ask its cache for.
 
+import type { CanonicalIds } from "../bazel/version.js";
 import type { Digest } from "../cache/digest.js";
-import { canonicalIds } from "../cache/markers.js";
+import { canonicalIds, urlsCanonicalId, urlsCanonicalId6 } from "../cache/markers.js";
 
 export type Kind = "archive" | "file" | "jar" | "module" | "patch" | "overlay" | "registry file" | "git" | "other";
 
@@ -30,6 +31,8 @@ export interface Download {
 export interface Problem {
   at: string;
   message: string;
+  /** Its reason lies in code that is not the workspace's own: another repository's, or a rule's or an extension's that decides what to download. */
+  elsewhere?: true;
 }
 
 export interface Declared {
@@ -42,12 +45,12 @@ export function canonicalIdsOf(download: Download): string[] {
   return canonicalIds([download.urls, ...(download.otherUrls ?? [])], download.canonicalId === undefined ? [] : [download.canonicalId]);
 }
 
-/** The id that the request itself carries: "" asks for no marker, undefined where it is not known. `urlMarkers`: whether this Bazel makes ids of URLs (7.0 and later). */
-export function requestedIds(download: Download, urlMarkers: boolean): string[] | undefined {
+/** The id that the request itself carries: none where the list is empty, undefined where it is not known. */
+export function requestedIds(download: Download, ids: CanonicalIds): string[] | undefined {
   if (download.canonicalId) return [download.canonicalId];
   if (download.marker === "unknown") return undefined;
-  if (download.marker === "canonical id" || !urlMarkers) return [];
-  return [download.urls.join(" ")];
+  if (download.marker === "canonical id" || ids === "none") return [];
+  return [ids === "urls" ? urlsCanonicalId(download.urls) : urlsCanonicalId6(download.urls)];
 }
 
 /** One download for each digest and list of URLs: a table and the macro that reads it declare the same. */

@@ -6,7 +6,7 @@ import { Builtin, type Call, Callable, Dict, run, type Site, StarlarkError, Stru
 import type { Declared } from "./download.js";
 import { readText } from "./json.js";
 import { parseLabel } from "./labels.js";
-import { inertNames, MODULE_EXTENSION, moduleContext, moduleExtension, Opaque, type Tag } from "./language.js";
+import { ELSEWHERE, inertNames, MODULE_EXTENSION, moduleContext, moduleExtension, Opaque, type Tag } from "./language.js";
 import { plain, UNKNOWN } from "./plain.js";
 import { downloadsOfRule } from "./repository-rules.js";
 
@@ -19,6 +19,8 @@ const NATIVE_RULES = [
   "git_repository",
   "new_git_repository",
   "local_repository",
+  "android_sdk_repository",
+  "android_ndk_repository",
   "new_local_repository",
   "bind",
 ];
@@ -65,11 +67,11 @@ export class Evaluation {
 
   constructor(
     workspace: string,
-    /** The repository's own name, under which its files may load one another. */
-    ownNames: readonly string[] = [],
+    /** What native.bazel_version says; "" where it is not known, as in a Bazel that is no release. */
+    private readonly bazelVersion = "",
   ) {
     this.own = { title: "", root: workspace };
-    for (const name of ["", ...ownNames]) this.repositories.set(name, this.own);
+    this.repositories.set("", this.own);
   }
 
   /** Runs a file as a WORKSPACE: what its calls declare is in `found`. */
@@ -110,7 +112,11 @@ export class Evaluation {
     const attributes = attributesOf(call);
     const name = attributes.name;
     const at = this.placeOf(call, name);
-    if (typeof name === "string") this.declared.set(name, new Dict([["name", name]]));
+    if (typeof name === "string") {
+      // A name that is declared again replaces what it was (bazel 0.29, 4.2).
+      if (this.declared.has(name)) this.forget(name);
+      this.declared.set(name, new Dict([["name", name]]));
+    }
     if (builtIn && rule === "local_repository" && typeof name === "string" && typeof attributes.path === "string") {
       const root = path.resolve(this.own.root, attributes.path);
       this.repositories.set(name, { title: `@${name}/`, root });
@@ -164,6 +170,11 @@ export class Evaluation {
     this.evaluate(this.own, file, names, "implementation(module_ctx)");
   }
 
+  private forget(name: string): void {
+    const { downloads } = this.found;
+    for (let i = downloads.length - 1; i >= 0; i--) if (downloads[i]!.name === name || downloads[i]!.name.startsWith(`${name} `)) downloads.splice(i, 1);
+  }
+
   private evaluate(
     repository: Repository,
     relative: string,
@@ -193,8 +204,9 @@ export class Evaluation {
   }
 
   private problem(message: string, at: Site): void {
-    this.found.problems.push({ at: `${at.file}:${at.line}`, message });
-    this.incomplete ||= !message.endsWith(ELSEWHERE);
+    const elsewhere = message.endsWith(ELSEWHERE);
+    this.found.problems.push({ at: `${at.file}:${at.line}`, message, ...(elsewhere ? { elsewhere } : {}) });
+    this.incomplete ||= !elsewhere;
   }
 
   private loadLabel(text: string, from: Repository, fromFile: string, at: Site): Loaded {
@@ -270,7 +282,7 @@ export class Evaluation {
     );
     for (const name of ["register_toolchains", "register_execution_platforms", "package_name", "repository_name"])
       members.set(name, new Builtin(name, () => null));
-    members.set("bazel_version", "");
+    members.set("bazel_version", this.bazelVersion);
     return new Struct(members, "native");
   }
 
@@ -285,6 +297,7 @@ export class Evaluation {
       this.found.problems.push({
         at: this.placeOf(call, name),
         message: `${typeof name === "string" ? name : "a repository"} is made by a rule of ${file}, whose code decides what it downloads`,
+        elsewhere: true,
       });
       return null;
     });
@@ -293,9 +306,7 @@ export class Evaluation {
   private bazelTools(file: string, at: Site): ReadonlyMap<string, Value> | Unknown {
     if (file === "tools/build_defs/repo/utils.bzl") return this.runMaybe();
     const rules = BAZEL_TOOLS[file];
-    return rules
-      ? new Map(rules.map((rule) => [rule, this.rule(rule)]))
-      : new Unknown(`it is loaded from @bazel_tools//${file}, which is known to Bazel only`, at);
+    return rules ? new Map(rules.map((rule) => [rule, this.rule(rule)])) : new Unknown(`it is loaded from @bazel_tools//${file}${ELSEWHERE}`, at);
   }
 
   private runMaybe(): Map<string, Value> {
@@ -311,9 +322,6 @@ export class Evaluation {
     return globals;
   }
 }
-
-/** What is said of things whose code is not here. */
-const ELSEWHERE = ": what it declares is known to Bazel only";
 
 /** Not a file of anybody's: its calls are made on behalf of its callers. */
 const PRELUDE = "@bazel_tools/utils.bzl";

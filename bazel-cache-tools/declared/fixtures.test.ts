@@ -65,7 +65,7 @@ describe.each(["envoy-1.39", "envoy-module", "grpc", "tensorflow", "bazel-2018",
   test("each has the marker that Bazel 7 and later ask for", () => {
     for (const fact of facts.downloads) {
       const download = found.find((d) => key(d.digest?.hex, d.urls) === key(fact.sha256Hex ?? fact.sha256, fact.urls))!;
-      const asked = requestedIds(download, true);
+      const asked = requestedIds(download, "urls");
       // What a rule's own code asks for is not known; no marker at all is one of the possibilities.
       if (fact.marker === undefined) expect(asked ?? [], fact.name).toEqual([]);
       else

@@ -3,6 +3,7 @@ import { Builtin, List, listOf, Struct, Unknown, type Value } from "../starlark/
 
 /** Functions that declare nothing. */
 const INERT = [
+  "dont_symlink_directories_in_execroot",
   ...["register_toolchains", "register_execution_platforms", "rule", "aspect", "provider", "tag_class", "transition", "select", "macro", "exec_group"],
   ...["configuration_field", "visibility", "package", "licenses", "exports_files", "config_setting", "analysis_test", "materializer_rule", "subrule"],
 ];
@@ -37,6 +38,9 @@ export function inertNames(): Map<string, Value> {
 function depset(items: Value[]): Struct {
   return new Struct(new Map([["to_list", new Builtin("to_list", () => new List([...items]))]]), "depset");
 }
+
+/** What is said of things whose code is not here. */
+export const ELSEWHERE = ": what it declares is known to Bazel only";
 
 export const MODULE_EXTENSION = "module_extension";
 
@@ -76,11 +80,11 @@ export function moduleContext(moduleName: string, tags: readonly Tag[], at: Unkn
     ["report_progress", new Builtin("report_progress", () => null)],
     ["watch", new Builtin("watch", () => null)],
   ]);
-  return new Answering("module_ctx", (name) => known.get(name) ?? new Unknown(`module_ctx.${name} is known to Bazel only`, at));
+  return new Answering("module_ctx", (name) => known.get(name) ?? new Unknown(`module_ctx.${name}${ELSEWHERE}`, at));
 }
 
 function tagStruct({ name, attributes }: Tag, at: Unknown["at"]): Struct {
-  return new Answering(name, (attribute) => attributes.get(attribute) ?? new Unknown(`the default of ${name}.${attribute} is known to Bazel only`, at));
+  return new Answering(name, (attribute) => attributes.get(attribute) ?? new Unknown(`the default of ${name}.${attribute}${ELSEWHERE}`, at));
 }
 
 class Answering extends Struct {

@@ -85,11 +85,16 @@ function directives(module: ModuleFile, evaluation: Evaluation, includes: boolea
       return null;
     });
   });
+  const included = new Set<string>();
   define("include", ({ name }, call) => {
     const label = typeof name === "string" ? parseLabel(name, "") : undefined;
-    if (!includes || !label || label.repository !== "")
+    // A file is included once: two that include one another would never end.
+    if (!includes || !label || label.repository !== "" || included.has(label.path)) {
       module.problems.push({ at: placeOf(call), message: `include(${JSON.stringify(name)}) cannot be followed` });
-    else evaluation.runWith(label.path, names);
+      return null;
+    }
+    included.add(label.path);
+    evaluation.runWith(label.path, names);
     return null;
   });
   return names;

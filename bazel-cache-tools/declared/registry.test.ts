@@ -74,7 +74,7 @@ describe("a module's archive", () => {
     module("foo", "1.0", [], { url: "http://127.0.0.1:18081/dl/foo-1.0.tar.gz" });
     const { find } = await read('bazel_dep(name = "foo", version = "1.0")');
     expect(find("foo@1.0").urls).toEqual(["http://127.0.0.1:18081/mirror/127.0.0.1:18081/dl/foo-1.0.tar.gz", "http://127.0.0.1:18081/dl/foo-1.0.tar.gz"]);
-    const [id] = requestedIds(find("foo@1.0"), true)!;
+    const [id] = requestedIds(find("foo@1.0"), "urls")!;
     expect(markerName(id!, "sha256", "module")).toMatch(/^id-589c1de3.*3d2e$/);
   });
 
@@ -84,7 +84,7 @@ describe("a module's archive", () => {
     expect(names).toEqual(["bar@1.0", "bar@1.0 overlay/sub/BUILD.bazel", "bar@1.0 patches/fix.patch", "deep@0.2", "foo@1.10"]);
     const patch = find("bar@1.0 patches/fix.patch");
     expect(patch.urls).toEqual([`${pathToFileURL(registry).href}/modules/bar/1.0/patches/fix.patch`]);
-    expect(requestedIds(patch, true)).toEqual([]);
+    expect(requestedIds(patch, "urls")).toEqual([]);
   });
 
   // bazel 7.7.1 asks for it when the module's repository is made (test/bazel7.sh).
@@ -118,7 +118,7 @@ describe("which versions are chosen", () => {
       `bazel_dep(name = "foo", version = "1.0")\narchive_override(module_name = "foo", urls = ["https://a.invalid/x", "https://b.invalid/x"], integrity = "${integrity("x")}")`,
     );
     expect(names).toEqual(["foo"]);
-    expect(requestedIds(find("foo"), true)).toEqual(["https://a.invalid/x https://b.invalid/x"]);
+    expect(requestedIds(find("foo"), "urls")).toEqual(["https://a.invalid/x https://b.invalid/x"]);
     expect(problems.join()).toMatch(/MODULE\.bazel:2: foo comes from an archive/);
   });
 
@@ -145,7 +145,7 @@ describe("MODULE.bazel", () => {
     const { find } = await read(
       `http_file = use_repo_rule("@bazel_tools//tools/build_defs/repo:http.bzl", "http_file")\nhttp_file(name = "f", urls = ["https://a.invalid/f", "https://b.invalid/f"], integrity = "${integrity("f")}")`,
     );
-    expect(requestedIds(find("f"), true)).toEqual(["https://a.invalid/f https://b.invalid/f"]);
+    expect(requestedIds(find("f"), "urls")).toEqual(["https://a.invalid/f https://b.invalid/f"]);
   });
 
   test("include() brings in other files of the workspace", async () => {

@@ -1,9 +1,9 @@
 // Registries of Bazel modules: which archive, patches and overlays a module's version is made of (bazel 7.7: `IndexRegistry`).
 import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { type Digest, digestOf, keyOf, parseIntegrity, sameDigest } from "../cache/digest.js";
 import { entryFile } from "../cache/layout.js";
 import type { Declared, Download } from "./download.js";
+import { localPath } from "./file-url.js";
 import { isObject } from "./json.js";
 import { joinOnce } from "./repository-rules.js";
 
@@ -21,8 +21,8 @@ export function registryReader(cache: string | undefined, online?: (url: string,
   const known = new Map<string, Promise<RegistryFile>>();
   const look = async (url: string, digest?: Digest): Promise<RegistryFile> => {
     if (url.startsWith("file:")) {
-      const file = fileURLToPath(url);
-      return existsSync(file) ? { bytes: readFileSync(file) } : { absent: true };
+      const file = localPath(url);
+      return file !== undefined && existsSync(file) ? { bytes: readFileSync(file) } : { absent: true };
     }
     if (digest && cache !== undefined) {
       const file = entryFile(cache, digest);
@@ -31,7 +31,11 @@ export function registryReader(cache: string | undefined, online?: (url: string,
     }
     return online
       ? online(url, digest)
-      : { unavailable: digest ? "it is not in the cache" : "no lockfile says its checksum, so that it is never read from the cache" };
+      : {
+          unavailable: digest
+            ? "it is not in the cache"
+            : "no lockfile says its checksum, so that Bazel never reads it from the cache: write one (bazel mod deps) and keep it",
+        };
   };
   return {
     read(url, digest) {

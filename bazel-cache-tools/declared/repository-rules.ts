@@ -41,7 +41,15 @@ const RULES: Record<string, RuleShape> = {
 };
 
 /** Rules that fetch nothing. */
-const LOCAL = new Set(["local_repository", "new_local_repository", "local_config_platform", "bind", "local_java_repository"]);
+const LOCAL = new Set([
+  "local_repository",
+  "new_local_repository",
+  "local_config_platform",
+  "bind",
+  "local_java_repository",
+  "android_sdk_repository",
+  "android_ndk_repository",
+]);
 
 /** `rule`: the rule's bare name. `builtIn`: whether it is Bazel's own, not one of the same name or of another repository. `at`: "file:line". */
 export function downloadsOfRule(rule: string, builtIn: boolean, attributes: Attributes, at: string): Declared {

@@ -78,12 +78,14 @@ async function readModule(
   const override = overrides.get(wanted.name);
   if (override?.kind === "local") {
     const file = readLocal(override.path);
+    problems.push(...(file?.problems ?? []));
     return { module: { ...wanted, registry: "" }, ...(file ? { file } : {}) };
   }
   if (override?.kind === "archive" || override?.kind === "git") {
     problems.push({
       at: override.at,
       message: `${wanted.name} comes from ${override.kind === "git" ? "git" : "an archive"}: what it depends on is known from MODULE.bazel.lock only`,
+      elsewhere: true,
     });
     return { module: { ...wanted, registry: "" } };
   }
@@ -97,7 +99,9 @@ async function readModule(
       return { module: { ...wanted, registry: "" } };
     }
     files.push(url);
-    return { module: { ...wanted, registry }, file: parse(Buffer.from(answer.bytes).toString("utf8"), url) };
+    const file = parse(Buffer.from(answer.bytes).toString("utf8"), url);
+    problems.push(...file.problems);
+    return { module: { ...wanted, registry }, file };
   }
   problems.push({ at: wanted.at, message: `${wanted.name}@${wanted.version} is in no registry (${registries.join(", ")})` });
   return { module: { ...wanted, registry: "" } };

@@ -1,7 +1,7 @@
 // Everything that a workspace declares, from all the places where it may stand.
-import { existsSync, readdirSync } from "node:fs";
+import { type Dirent, existsSync, readdirSync } from "node:fs";
 import path from "node:path";
-import { rcValues, readRcFiles } from "../bazel/rc.js";
+import { type RcOption, rcFlag, rcValues, readRcFiles } from "../bazel/rc.js";
 import { type BazelVersion, isAtLeast } from "../bazel/version.js";
 import { Unknown } from "../starlark/index.js";
 import type { Declared } from "./download.js";
@@ -34,17 +34,23 @@ export async function readWorkspace(input: WorkspaceInput): Promise<Declared> {
   const has = (name: string) => existsSync(path.join(workspace, name));
   const found: Declared = { downloads: [], problems: [] };
   const options = readRcFiles({ workspace, env: input.env, platform: input.platform, cwd: workspace }).options;
-  // With modules there may be a file of its own for what is left (bazel 6.0).
-  const workspaceFile = [...(has("MODULE.bazel") ? ["WORKSPACE.bzlmod"] : []), "WORKSPACE.bazel", "WORKSPACE"].find(has);
   const only = input.file === undefined ? undefined : path.relative(workspace, input.file);
 
-  if (only === undefined ? has("MODULE.bazel") : path.basename(only) === "MODULE.bazel") add(found, await readModules(input, options));
-  const asked = rcValuesOf(options, ["enable_workspace"]).length > 0;
-  const ignored = has("MODULE.bazel") && input.version !== undefined && (isAtLeast(input.version, 9) || (isAtLeast(input.version, 8) && !asked));
-  const toRun = only === undefined ? (ignored ? undefined : workspaceFile) : /^WORKSPACE/.test(path.basename(only)) ? only : undefined;
+  const modules = has("MODULE.bazel") && modulesCount(input.version, options);
+  if (only === undefined ? modules : path.basename(only) === "MODULE.bazel") add(found, await readModules(input, options));
+  // With modules there may be a file of its own for what is left (bazel 6.0).
+  const workspaceFile = [...(modules ? ["WORKSPACE.bzlmod"] : []), "WORKSPACE.bazel", "WORKSPACE"].find(has);
+  const toRun =
+    only === undefined
+      ? !modules || workspaceCounts(input.version, options)
+        ? workspaceFile
+        : undefined
+      : /^WORKSPACE/.test(path.basename(only))
+        ? only
+        : undefined;
   let complete = false;
   if (toRun !== undefined) {
-    const evaluation = new Evaluation(workspace);
+    const evaluation = new Evaluation(workspace, input.version?.text);
     evaluation.runWorkspaceFile(toRun);
     add(found, evaluation.found);
     complete = !evaluation.incomplete;
@@ -55,12 +61,23 @@ export async function readWorkspace(input: WorkspaceInput): Promise<Declared> {
   return found;
 }
 
+/** MODULE.bazel counts from bazel 7 on, and before where a line asks for it; where the version is not known it does. */
+function modulesCount(version: BazelVersion | undefined, options: readonly RcOption[]): boolean {
+  return rcFlag(options, "enable_bzlmod") ?? (version === undefined || isAtLeast(version, 7));
+}
+
+/** Beside modules, WORKSPACE counts up to bazel 7, in 8 where a line asks for it, and in 9 no more. */
+function workspaceCounts(version: BazelVersion | undefined, options: readonly RcOption[]): boolean {
+  if (version !== undefined && isAtLeast(version, 9)) return false;
+  return rcFlag(options, "enable_workspace") ?? (version === undefined || !isAtLeast(version, 8));
+}
+
 function add(to: Declared, { downloads, problems }: Declared): void {
-  to.downloads.push(...downloads);
+  for (const download of downloads) to.downloads.push(download);
   for (const problem of problems) if (!to.problems.some((p) => p.at === problem.at && p.message === problem.message)) to.problems.push(problem);
 }
 
-function rcValuesOf(options: Parameters<typeof rcValues>[0], names: readonly string[]): string[] {
+function rcValuesOf(options: readonly RcOption[], names: readonly string[]): string[] {
   return rcValues(options, names).map((v) => v.value);
 }
 
@@ -68,7 +85,7 @@ function rcValuesOf(options: Parameters<typeof rcValues>[0], names: readonly str
 function tableFiles(workspace: string): string[] {
   const found: string[] = [];
   const look = (folder: string, depth: number) => {
-    for (const child of readdirSync(path.join(workspace, folder), { withFileTypes: true })) {
+    for (const child of listed(path.join(workspace, folder))) {
       const relative = path.posix.join(folder, child.name);
       if (child.isFile() && child.name === TABLE_FILE) found.push(relative);
       // Bazel's own links into its output (bazel-bin, …) are no directories.
@@ -77,6 +94,15 @@ function tableFiles(workspace: string): string[] {
   };
   look("", 0);
   return found.sort();
+}
+
+/** A folder of somebody else's is passed over. */
+function listed(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch {
+    return [];
+  }
 }
 
 function readTables(workspace: string, file: string): Declared {
@@ -88,7 +114,7 @@ function readTables(workspace: string, file: string): Declared {
 }
 
 /** MODULE.bazel, its lockfile, and the registries' files that they lead to. */
-async function readModules(input: WorkspaceInput, options: Parameters<typeof rcValues>[0]): Promise<Declared> {
+async function readModules(input: WorkspaceInput, options: readonly RcOption[]): Promise<Declared> {
   const { workspace } = input;
   const evaluation = new Evaluation(workspace);
   const root = readModuleFile(evaluation, "MODULE.bazel");
@@ -99,7 +125,11 @@ async function readModules(input: WorkspaceInput, options: Parameters<typeof rcV
   const mirrors = rcValuesOf(options, ["module_mirrors"]).flatMap((v) => v.split(",").filter((m) => m !== "" && !m.includes("=")));
   const lockPath = path.join(workspace, LOCKFILE);
   const lock = existsSync(lockPath) ? readLockfile(lockPath) : undefined;
-  const module = (text: string, file: string) => readModuleFile(new Evaluation(workspace), file, text);
+  const module = (text: string, file: string) => {
+    const other = new Evaluation(workspace);
+    const read = readModuleFile(other, file, text);
+    return { ...read, problems: [...other.found.problems, ...read.problems] };
+  };
 
   if (lock) {
     add(found, { downloads: lock.downloads.map((d) => ({ ...d, at: LOCKFILE })), problems: lock.problems });
@@ -121,7 +151,7 @@ function addExtensions(found: Declared, root: ModuleFile, lock: Lockfile | undef
     if (file !== undefined) evaluation.runExtension(file, name, root.name, tags, at);
     else {
       const why = !lock ? `there is no ${LOCKFILE}` : `${LOCKFILE} does not have it (Bazel leaves out what is reproducible)`;
-      found.problems.push({ at: `${at.file}:${at.line}`, message: `${id}: what this extension downloads is known to Bazel only: ${why}` });
+      found.problems.push({ at: `${at.file}:${at.line}`, message: `${id}: what this extension downloads is known to Bazel only: ${why}`, elsewhere: true });
     }
   }
   add(found, { downloads: evaluation.found.downloads.slice(before), problems: evaluation.found.problems.slice(problems) });

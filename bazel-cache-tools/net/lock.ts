@@ -1,4 +1,5 @@
 // A lock file that names its process, so that two runs never write the same partial file.
+import { readFileSync } from "node:fs";
 import { constants, copyFile, type FileHandle, open, readFile, rename, stat, unlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { codeOf } from "./failure.js";
@@ -17,10 +18,20 @@ interface Holder {
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    return !isZombie(pid);
   } catch (error) {
     // EPERM: it is there, but somebody else's.
     return codeOf(error) === "EPERM";
+  }
+}
+
+/** Dead, but not collected by its parent: in a container without an init that stays so. */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2).startsWith("Z");
+  } catch {
+    return false; // No /proc: not Linux.
   }
 }
 

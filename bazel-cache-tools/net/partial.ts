@@ -1,9 +1,10 @@
 // The file a download grows in: kept between runs, hashed while it is written, owned by one process at a time.
 import { createHash } from "node:crypto";
-import { constants, type FileHandle, mkdir, open, readdir, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
+import { constants, type FileHandle, open, readdir, readFile, rename, stat, unlink, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type Algorithm, createHasher, type Digest, type Hasher } from "../cache/digest.js";
+import { makeDirectories } from "../cache/directories.js";
 import { diskFailure } from "./failure.js";
 import { acquire, isAlive } from "./lock.js";
 import type { Meta } from "./range.js";
@@ -65,7 +66,7 @@ export async function openPartial(directory: string, base: string, algorithm: Al
   };
   const shared = join(directory, `${base}.part`);
   const release = await guarded(async () => {
-    await mkdir(directory, { recursive: true });
+    makeDirectories(directory);
     return acquire(join(directory, `${base}.lock`), shared);
   });
   const stem = join(directory, release ? base : `${base}.${ownName()}`);

@@ -168,7 +168,7 @@ describe("declarations that are", () => {
     ["too much memory", 'x = "a" * 1000000000\n', /WORKSPACE:1: .*characters/],
     ["doubling lists", `x = [0]\n${"x = x + x\n".repeat(60)}`, /WORKSPACE:\d+: .*(elements|steps)/],
     ["binary", Buffer.from(Array.from({ length: 4096 }, (_, i) => i % 256)), /WORKSPACE:\d+: /],
-  ] as const)("Starlark that is %s", async (_, text, pattern) => declarations("WORKSPACE", text, { pattern, code: 0 }));
+  ] as const)("Starlark that is %s", async (_, text, pattern) => declarations("WORKSPACE", text, { pattern, code: 1 }));
 
   test("100 MB of Starlark", async () =>
     declarations("WORKSPACE", Buffer.alloc(100 * 1024 * 1024, "# x\n"), { pattern: /WORKSPACE: 104857600 bytes are too many/, code: 1 }));
@@ -179,7 +179,7 @@ describe("declarations that are", () => {
     machine.write("secret.bzl", "x = 1\n");
     await declarations("WORKSPACE", 'load("//:a.bzl", "a")\nload("//:../secret.bzl", "x")\nload("//:none.bzl", "y")\na()\nx()\ny()\n', {
       pattern: /WORKSPACE:4: .*loads itself[\s\S]*WORKSPACE:5: .*is no label[\s\S]*WORKSPACE:6: .*there is no none\.bzl/,
-      code: 0,
+      code: 1,
     });
   });
 

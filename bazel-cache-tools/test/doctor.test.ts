@@ -1,8 +1,9 @@
 // bazel-cache doctor, as users run it: one state for each way in which a download can be missed.
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { digestOf } from "../cache/digest.js";
+import { digestOf, formatIntegrity } from "../cache/digest.js";
 import { entryDirectory, entryFile } from "../cache/layout.js";
 import { buildBazelCache, Machine, snapshot } from "./command.js";
 
@@ -29,7 +30,7 @@ interface Result {
   downloads: { name: string; state: string; reason: string; mend?: string }[];
   missing: number;
   problems: { at: string; message: string }[];
-  deep: { path: string; what: string }[];
+  deep: { findings: { path: string; what: string }[]; verified: number };
 }
 
 async function state(...args: string[]): Promise<{ state: string | undefined; reason: string | undefined; code: number | null; mend: string | undefined }> {
@@ -130,10 +131,73 @@ describe("states", () => {
     expect((await machine.run(["doctor", "--ignore", "open", "--ignore", "g*"])).code).toBe(0);
   });
 
+  test("local only with the right bytes, and one that is no path ends nothing", async () => {
+    const file = machine.write("here.txt", "other bytes");
+    declare(rule("data", `urls = ["file://host/x", "file:///%2F", "file://${file}"], sha256 = "${DIGEST.hex}"`));
+    expect(await state()).toMatchObject({ state: "miss", code: 1, reason: expect.stringContaining("has other bytes") });
+  });
+
   test("local: a file: URL that is there", async () => {
     const file = machine.write("here.txt", CONTENT);
     declare(rule("data", `url = "file://${file}", sha256 = "${DIGEST.hex}"`));
     expect(await state()).toMatchObject({ state: "local", code: 0 });
+  });
+});
+
+describe("files where people put them who know how it works, almost", () => {
+  const places = (): [string, RegExp][] => [
+    [path.join(machine.cache, DIGEST.hex), /lies in the cache's top as/],
+    [path.join(machine.cache, "content_addressable", DIGEST.hex), /lies in content_addressable as/],
+    [path.join(machine.cache, "sha256", DIGEST.hex), /lies in sha256 as/],
+    [path.join(machine.cache, "content_addressable/sha512", DIGEST.hex), /lies in/],
+    [entryDirectory(machine.cache, DIGEST), /lies in content_addressable\/sha256 as/],
+    [path.join(machine.cache, "content_addressable/sha256", DIGEST.hex, "v8.tar.gz"), /"v8\.tar\.gz"/],
+  ];
+
+  test("are found and put in place, each", async () => {
+    declare(declared);
+    for (const [file, reason] of places()) {
+      const relative = path.relative(machine.directory, file);
+      machine.write(relative, CONTENT);
+      if (path.basename(file) === "v8.tar.gz") machine.write(path.join(path.dirname(relative), "README"), "not it");
+      expect(await state(), file).toMatchObject({ state: "wrong directory", reason: expect.stringMatching(reason) });
+      expect((await machine.run(["doctor", "--fix"])).code, file).toBe(0);
+      expect(readFileSync(machine.entry(CONTENT), "utf8")).toBe(CONTENT);
+      rmSync(machine.cache, { recursive: true });
+    }
+  });
+
+  test("with other bytes are no more than a miss", async () => {
+    declare(declared);
+    machine.write(path.relative(machine.directory, path.join(machine.cache, "content_addressable/sha256", DIGEST.hex.toUpperCase(), "file")), "wrong");
+    expect(await state()).toMatchObject({ state: "miss", reason: expect.stringContaining("has other bytes") });
+  });
+});
+
+describe("nothing of anybody's is lost", () => {
+  test("a directory where the file belongs, with something in it", async () => {
+    declare(declared);
+    machine.write(path.relative(machine.directory, path.join(machine.entry(CONTENT), "mine")), CONTENT);
+    await machine.run(["doctor", "--deep", "--fix"]);
+    expect(readFileSync(path.join(machine.entry(CONTENT), "mine"), "utf8")).toBe(CONTENT);
+  });
+
+  test("bytes under another download's digest", async () => {
+    declare(declared);
+    machine.write(path.relative(machine.directory, machine.entry(CONTENT)), "another version");
+    expect((await machine.run(["doctor", "--fix"])).code).toBe(1);
+    expect(readFileSync(machine.entry(CONTENT), "utf8")).toBe("another version");
+  });
+
+  test("files below the cache that --search finds are copied, and valid entries stay", async () => {
+    const integrity = formatIntegrity(digestOf(CONTENT, "sha512"));
+    declare(declared, rule("other", `url = "https://x.invalid/o", integrity = "${integrity}"`));
+    await seed("--no-workspace", "--integrity", integrity);
+    machine.write("cache/mine/copy", CONTENT);
+    expect((await machine.run(["doctor", "--fix", "--search", machine.cache])).code).toBe(0);
+    expect(existsSync(machine.entry(CONTENT, "sha512"))).toBe(true);
+    expect(existsSync(path.join(machine.cache, "mine/copy"))).toBe(true);
+    expect(existsSync(machine.entry(CONTENT))).toBe(true);
   });
 });
 
@@ -178,28 +242,102 @@ describe("--fix", () => {
   });
 });
 
+const STALE = `tmp-${randomUUID()}`;
+const FRESH = `tmp-${randomUUID()}`;
+
 describe("--deep", () => {
   test("verifies what nobody declares, and names leftovers; --fix removes them", async () => {
     declare(declared);
     await seed();
     expect((await machine.run(["seed", machine.write("g", "undeclared"), "--no-workspace", "--copy"])).code).toBe(0);
     writeFileSync(machine.entry("undeclared"), "rotten");
-    const stale = path.join(entryDirectory(machine.cache, DIGEST), "tmp-1");
+    const stale = path.join(entryDirectory(machine.cache, DIGEST), STALE);
     writeFileSync(stale, "half");
     utimesSync(stale, 1_600_000_000, 1_600_000_000);
-    writeFileSync(path.join(entryDirectory(machine.cache, DIGEST), "tmp-2"), "somebody writes it now");
+    writeFileSync(path.join(entryDirectory(machine.cache, DIGEST), FRESH), "somebody writes it now");
     expect((await machine.run(["doctor"])).code).toBe(0);
     const { code, result } = await machine.json<Result>(["doctor", "--deep"]);
     expect(code).toBe(1);
-    expect(result.deep.map((d) => path.basename(d.path)).sort()).toEqual(["file", "tmp-1"]);
+    expect(result.deep.findings.map((d) => path.basename(d.path)).sort()).toEqual(["file", STALE]);
     expect((await machine.run(["doctor", "--deep", "--fix"])).code).toBe(0);
     expect(existsSync(stale)).toBe(false);
     expect(existsSync(machine.entry("undeclared"))).toBe(false);
-    expect(existsSync(path.join(entryDirectory(machine.cache, DIGEST), "tmp-2"))).toBe(true);
+    expect(existsSync(path.join(entryDirectory(machine.cache, DIGEST), FRESH))).toBe(true);
+  });
+});
+
+describe("settings that decide which marker is asked for", () => {
+  test("Bazel 7 without ids of URLs, Bazel 6 with them", async () => {
+    declare(declared);
+    await seed("--no-workspace");
+    machine.write(
+      "workspace/.bazelrc",
+      "common --repo_env=BAZEL_HTTP_RULES_URLS_AS_DEFAULT_CANONICAL_ID=0\nbuild --experimental_repository_cache_urls_as_default_canonical_id\n",
+    );
+    expect(await state("--bazel-version", "7.7.1")).toMatchObject({ state: "hit" });
+    expect(await state("--bazel-version", "6.5.0")).toMatchObject({ state: "marker missing" });
+    await machine.run(["doctor", "--bazel-version", "6.5.0", "--fix"]);
+    expect(await state("--bazel-version", "6.5.0")).toMatchObject({ state: "hit" });
+  });
+
+  test("MODULE.bazel and WORKSPACE count as this Bazel counts them", async () => {
+    declare(declared);
+    machine.write(
+      "workspace/WORKSPACE.bzlmod",
+      `load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_file")\n${rule("mod", `url = "https://x.invalid/m", sha256 = "${DIGEST.hex}"`)}`,
+    );
+    machine.write("workspace/MODULE.bazel", 'module(name = "m")\n');
+    const names = async (version: string) => (await machine.json<Result>(["doctor", "--bazel-version", version])).result.downloads.map((d) => d.name);
+    expect([await names("6.5.0"), await names("7.7.1"), await names("8.0.0"), await names("9.0.0")]).toEqual([["data"], ["mod"], [], []]);
+    machine.write("workspace/.bazelrc", "common --enable_workspace --noenable_bzlmod\n");
+    expect(await names("7.7.1")).toEqual(["data"]);
   });
 });
 
 describe("what it reads", () => {
+  test("a repository that is declared twice is the last of them", async () => {
+    declare(declared, rule("data", `url = "https://x.invalid/2", sha256 = "${"2".repeat(64)}"`));
+    expect((await machine.json<Result>(["doctor"])).result.downloads).toMatchObject([{ urls: ["https://x.invalid/2"] }]);
+  });
+
+  test("native.bazel_version, where it is known", async () => {
+    machine.write(
+      "workspace/d.bzl",
+      `load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_file")\ndef deps():\n    http_file(name = "old" if native.bazel_version.startswith("0.") else "new", url = "https://x.invalid", sha256 = "${DIGEST.hex}")\n`,
+    );
+    machine.write("workspace/WORKSPACE", 'load("//:d.bzl", "deps")\ndeps()\n');
+    expect((await machine.json<Result>(["doctor", "--bazel-version", "0.29.0"])).result.downloads).toMatchObject([{ name: "old" }]);
+  });
+
+  test("includes that include one another end", async () => {
+    machine.write("workspace/MODULE.bazel", 'include("//:a.MODULE.bazel")\n');
+    machine.write("workspace/a.MODULE.bazel", 'include("//:b.MODULE.bazel")\ninclude("//:b.MODULE.bazel")\n');
+    machine.write("workspace/b.MODULE.bazel", 'include("//:a.MODULE.bazel")\ninclude("//:a.MODULE.bazel")\n');
+    expect((await machine.json<Result>(["doctor"])).result.problems.length).toBeGreaterThan(0);
+  });
+
+  test("what the workspace's own files hide is exit code 1", async () => {
+    machine.write("workspace/WORKSPACE", 'load("//:none.bzl", "x")\nload(\n');
+    const { code, stdout } = await machine.run(["doctor"]);
+    expect(stdout).toContain("as far as it could be read");
+    expect(code).toBe(1);
+    expect((await machine.run(["fetch"])).code).toBe(1);
+  });
+
+  test("the commands that it recommends keep its options", async () => {
+    const list = machine.write("list.json", JSON.stringify([{ name: "j", urls: URLS, sha256: DIGEST.hex }]));
+    const { stdout } = await machine.run(["doctor", "--from-json", list], { cwd: machine.home });
+    expect(stdout).toContain(`$ bazel-cache fetch --cache ${machine.cache} --from-json ${list} --only j`);
+  });
+
+  test("hostile names do not reach the terminal", async () => {
+    declare(rule("ev\\033[2Jil", `url = "https://x.invalid/\\033]0;x\\007", sha256 = "${"1".repeat(64)}"`));
+    const { stdout } = await machine.run(["doctor"]);
+    expect(stdout).toContain("ev?[2Jil");
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these must not be there.
+    expect(stdout).not.toMatch(/[\u001b\u0007]/);
+  });
+
   test("--from-json, without a workspace", async () => {
     const list = machine.write("list.json", JSON.stringify([{ name: "j", urls: URLS, sha256: DIGEST.hex }]));
     const { code, result } = await machine.json<Result>(["doctor", "--from-json", list], { cwd: machine.home });

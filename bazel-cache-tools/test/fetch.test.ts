@@ -82,7 +82,7 @@ describe("a server that", () => {
     expect(stderr).toMatch(/web page/);
     expect(stderr).toMatch(/circle/);
     expect(stderr).toContain(digestOf(FILE.subarray(0, 100), "sha256").hex);
-    expect(stderr).toMatch(/1 of 2 could not be fetched; run the same again/);
+    expect(stderr).toMatch(/1 of 2 could not be fetched; get them some other way/);
     expect(stdout).toMatch(/1 fetched/);
     expect(code).toBe(1);
     expect(existsSync(machine.entry(FILE))).toBe(true);

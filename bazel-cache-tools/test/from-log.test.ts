@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { digestOf } from "../cache/digest.js";
+import { entryFile } from "../cache/layout.js";
 import { markerName } from "../cache/markers.js";
 import { buildBazelCache, Machine } from "./command.js";
 import { whole } from "./flaky/behaviours.js";
@@ -46,6 +47,27 @@ describe("a piped build", () => {
     expect((await machine.run(command!.replace("FILE", file).split(" "), { cwd: machine.home })).code).toBe(0);
     expect((await machine.run(["from-log"], { input: MISMATCH, cwd: machine.home })).code).toBe(0);
   });
+});
+
+test("files that were meant to be it are explained", async () => {
+  machine.write("home/Downloads/1.0 (2).tar.gz", "<!doctype html><title>Log in</title>");
+  const { stdout } = await machine.run(["from-log"], { input: MISMATCH, cwd: machine.home });
+  expect(stdout).toMatch(/not it .*1\.0 \(2\)\.tar\.gz: has sha256 .*HTML page \("Log in"\)/);
+});
+
+test("a build under another --output_user_root is mended there, and what else it would die of is said", async () => {
+  const root = path.join(machine.directory, "our");
+  machine.write("our/0123456789abcdef0123456789abcdef/external/v8/x", "");
+  machine.write(
+    "workspace/WORKSPACE",
+    `load("@bazel_tools//tools/build_defs/repo:http.bzl", "http_file")\nhttp_file(name = "next", url = "https://x.invalid/n", sha256 = "${"1".repeat(64)}")\n`,
+  );
+  machine.write("home/Downloads/x", CONTENT);
+  const log = MISMATCH.replace("/home/ann/.cache/bazel/_bazel_ann/0", `${root}/0123456789abcdef0123456789abcdef`);
+  const { stdout } = await machine.start(["from-log"], { input: log }).ended;
+  expect(stdout).toContain(`1 of 1 is in ${root}/cache/repos/v1`);
+  expect(stdout).toContain("1 more of what is declared is not there");
+  expect(existsSync(entryFile(path.join(root, "cache/repos/v1"), DIGEST))).toBe(true);
 });
 
 test("--search and --file name other places", async () => {
@@ -129,7 +151,7 @@ describe("what it is given", () => {
 
   test.each([
     [["from-log", "absent.log"], /absent\.log: there is no such file/, 1],
-    [["from-log", "."], /\.: is no file/, 2],
+    [["from-log", "."], /\.: is a directory/, 1],
     [["from-log", "l", "--search", "l"], /--search l: is no directory/, 2],
   ] as const)("%j", async (args, pattern, expected) => {
     machine.write("home/l", "");

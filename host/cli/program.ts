@@ -25,7 +25,9 @@ export async function runProgram(program: Command): Promise<void> {
       return;
     }
     const message = error instanceof Error ? error.message : String(error);
-    console.error(`${paint("red", `${program.name()}:`, color.err)} ${message.split("\n", 1)[0]}`);
+    // Our own errors are one line, unless a name in them has an end of line; of others' the first line says what it is.
+    const line = error instanceof Failure ? message.replaceAll("\n", "?") : message.split("\n", 1)[0];
+    console.error(`${paint("red", `${program.name()}:`, color.err)} ${line}`);
     if (program.opts<{ verbose?: boolean }>().verbose && error instanceof Error) console.error(error.stack);
     process.exitCode = error instanceof Failure ? error.exitCode : 1;
   }

@@ -12,6 +12,20 @@ export function paint(style: keyof typeof CODES, text: string, enabled = color.o
   return enabled ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
 }
 
+/** Text of unknown origin must not steer the terminal: control characters become "?". Our own colours and the ends of lines stay. */
+export function harmless(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
+  return text.replace(/\u001b(?!\[\d{1,2}m)|[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f-\u009f]/g, "?");
+}
+
+/** From now on all that is printed by console is harmless. */
+export function guardConsole(): void {
+  for (const name of ["log", "error"] as const) {
+    const print = console[name].bind(console);
+    console[name] = (text: string) => print(harmless(text));
+  }
+}
+
 /** 20,345 bytes as "19.9 KiB". */
 export function bytes(size: number): string {
   if (size < 1024) return `${size} B`;
