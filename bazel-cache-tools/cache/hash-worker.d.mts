@@ -1,8 +1,8 @@
 import type { Algorithm } from "./digest.js";
 import type { FileIdentity } from "./hashing.js";
 
-export function hashFile(
+export function prepare(algorithms: readonly Algorithm[]): Promise<void>;
+export function hashing(
   file: string,
   algorithms: readonly Algorithm[],
-  progress?: (bytes: number) => void,
-): { digests: Partial<Record<Algorithm, string>>; identity: FileIdentity };
+): Generator<number, { digests: Partial<Record<Algorithm, string>>; identity: FileIdentity }, void>;

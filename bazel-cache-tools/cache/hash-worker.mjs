@@ -1,14 +1,13 @@
-// Hashes files: in a worker thread for many or large ones, in the main thread for a few small ones. Plain JavaScript, so that a worker loads it as it is.
+// Hashes files, in the main thread and in worker threads alike. Plain JavaScript, so that a worker loads it as it is.
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
-import { blake3 } from "@noble/hashes/blake3.js";
 
 /** Larger pieces leave the processor's cache, smaller ones cost calls: measured best between 128 KiB and 1 MiB. */
 const PIECE = 256 * 1024;
 
-/** A message about progress after so many bytes. */
-const REPORT = 32 * 1024 * 1024;
+/** A word about progress, and in the main thread a breath, after so many bytes: some 10 ms. */
+const REPORT = 16 * 1024 * 1024;
 
 /** Two writes within so many ms may leave the same time of change (it advances with the kernel's clock tick). */
 const TICK = 50;
@@ -23,12 +22,18 @@ const identity = (stat, started) => ({
 });
 
 let piece;
+let blake3;
+
+/** Loads what `algorithms` need besides Node's own: to be awaited before they are used. */
+export async function prepare(algorithms) {
+  if (algorithms.includes("blake3")) blake3 ??= (await import("@noble/hashes/blake3.js")).blake3;
+}
 
 /**
- * The digests of a file. Throws the file system's errors, and one of its own (code "CHANGED") where the file changes meanwhile.
- * @returns {{ digests: Record<string, string>, identity: ReturnType<typeof identity> }}
+ * The digests of a file. Yields the bytes that were read since it yielded before, so that whoever drives it may do something else in between.
+ * Throws the file system's errors, and one of its own (code "CHANGED") where the file changes meanwhile.
  */
-export function hashFile(file, algorithms, progress = () => {}) {
+export function* hashing(file, algorithms) {
   piece ??= Buffer.allocUnsafeSlow(PIECE);
   const descriptor = openSync(file, "r");
   try {
@@ -41,11 +46,11 @@ export function hashFile(file, algorithms, progress = () => {}) {
     for (;;) {
       const length = readSync(descriptor, piece, 0, PIECE, null);
       if (length === 0) break;
-      const bytes = piece.subarray(0, length);
+      const bytes = length === PIECE ? piece : piece.subarray(0, length);
       for (const hash of running) hash.update(bytes);
       total += length;
       if (total - reported >= REPORT) {
-        progress(total - reported);
+        yield total - reported;
         reported = total;
       }
       // A file that grows as fast as it is read would never end.
@@ -54,7 +59,7 @@ export function hashFile(file, algorithms, progress = () => {}) {
     const after = fstatSync(descriptor, { bigint: true });
     if (BigInt(total) !== before.size || after.size !== before.size || after.mtimeNs !== before.mtimeNs)
       throw Object.assign(new Error("changed while it was read: is it still being downloaded?"), { code: "CHANGED" });
-    progress(total - reported);
+    if (total > reported) yield total - reported;
     const digests = Object.fromEntries(algorithms.map((algorithm, i) => [algorithm, Buffer.from(running[i].digest()).toString("hex")]));
     return { digests, identity: identity(before, started) };
   } finally {
@@ -62,10 +67,13 @@ export function hashFile(file, algorithms, progress = () => {}) {
   }
 }
 
-parentPort?.on("message", ({ id, file, algorithms }) => {
+parentPort?.on("message", async ({ id, file, algorithms }) => {
   try {
-    const result = hashFile(file, algorithms, (bytes) => parentPort.postMessage({ id, bytes }));
-    parentPort.postMessage({ id, result });
+    await prepare(algorithms);
+    const steps = hashing(file, algorithms);
+    let step = steps.next();
+    for (; !step.done; step = steps.next()) parentPort.postMessage({ id, bytes: step.value });
+    parentPort.postMessage({ id, result: step.value });
   } catch (error) {
     parentPort.postMessage({ id, error: { message: error.message, code: error.code ?? "UNKNOWN" } });
   }

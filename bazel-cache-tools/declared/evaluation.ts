@@ -3,10 +3,11 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { Failure } from "../../host/cli/failure.js";
 import { Builtin, type Call, Callable, Dict, run, type Site, StarlarkError, Struct, Unknown, type Value } from "../starlark/index.js";
+import { bazelTools, PRELUDE } from "./bazel-tools.js";
 import type { Declared } from "./download.js";
 import { readText } from "./json.js";
 import { parseLabel } from "./labels.js";
-import { ELSEWHERE, inertNames, MODULE_EXTENSION, moduleContext, moduleExtension, Opaque, type Tag } from "./language.js";
+import { ELSEWHERE, inertNames, MODULE_EXTENSION, moduleContext, moduleExtension, type Tag } from "./language.js";
 import { plain, UNKNOWN } from "./plain.js";
 import { downloadsOfRule } from "./repository-rules.js";
 
@@ -24,21 +25,6 @@ const NATIVE_RULES = [
   "new_local_repository",
   "bind",
 ];
-
-/** What @bazel_tools has for WORKSPACE files, by file. */
-const BAZEL_TOOLS: Record<string, string[]> = {
-  "tools/build_defs/repo/http.bzl": ["http_archive", "http_file", "http_jar"],
-  "tools/build_defs/repo/git.bzl": ["git_repository", "new_git_repository"],
-  "tools/build_defs/repo/local.bzl": ["local_repository", "new_local_repository"],
-  "tools/build_defs/repo/java.bzl": ["java_import_external"],
-  "tools/build_defs/repo/jvm.bzl": ["jvm_import_external", "jvm_maven_import_external"],
-};
-
-const MAYBE = `
-def maybe(repo_rule, name, **kwargs):
-    if name not in native.existing_rules():
-        repo_rule(name = name, **kwargs)
-`;
 
 interface Repository {
   /** For messages and sites: "" for the workspace itself, else "@name/". */
@@ -213,7 +199,8 @@ export class Evaluation {
     const unknown = (reason: string): Loaded => ({ globals: new Unknown(reason, at), downloads: true });
     const label = parseLabel(text, path.posix.dirname(fromFile) === "." ? "" : path.posix.dirname(fromFile));
     if (!label) return unknown(`"${text}" is no label of a file`);
-    if (label.repository === "bazel_tools") return { globals: this.bazelTools(label.path, at), downloads: false };
+    if (label.repository === "bazel_tools")
+      return { globals: bazelTools(label.path, at, { rule: (name) => this.rule(name), native: () => this.native() }), downloads: false };
     const repository = label.repository === "" ? from : (this.repositories.get(label.repository) ?? this.linkedFolder(label.repository, label.path));
     if (!repository) return unknown(`it is loaded from @${label.repository}, another repository${ELSEWHERE}`);
     return this.loadFile(repository, label.path, at);
@@ -302,29 +289,7 @@ export class Evaluation {
       return null;
     });
   }
-
-  private bazelTools(file: string, at: Site): ReadonlyMap<string, Value> | Unknown {
-    if (file === "tools/build_defs/repo/utils.bzl") return this.runMaybe();
-    const rules = BAZEL_TOOLS[file];
-    return rules ? new Map(rules.map((rule) => [rule, this.rule(rule)])) : new Unknown(`it is loaded from @bazel_tools//${file}${ELSEWHERE}`, at);
-  }
-
-  private runMaybe(): Map<string, Value> {
-    const globals = run({
-      file: PRELUDE,
-      source: MAYBE,
-      predeclared: new Map([["native", this.native()]]),
-      load: (_, at) => new Unknown("", at),
-      problem: () => {},
-    });
-    for (const name of ["patch", "workspace_and_buildfile", "update_attrs", "read_netrc", "use_netrc", "read_user_netrc", "parse_netrc"])
-      globals.set(name, new Opaque(name));
-    return globals;
-  }
 }
-
-/** Not a file of anybody's: its calls are made on behalf of its callers. */
-const PRELUDE = "@bazel_tools/utils.bzl";
 
 export function attributesOf({ positional, named }: Call): Record<string, unknown> {
   const attributes: Record<string, unknown> = Object.create(null);

@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, utimesSync, writeFileSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { median, ratio } from "./statistics.js";
@@ -153,9 +153,17 @@ async function run(): Promise<void> {
     for (const file of files) makeFile(file, Math.ceil(megabytes / 8));
     const eight = cacheOf("eight");
     await measure(bazelCache("seed", ...files, "--no-workspace", "--cache", eight));
-    const opensslMany = "openssl dgst -sha256, eight files";
+    const opensslMany = "openssl, eight files, one per core";
     const several = await rounds(count, {
-      [opensslMany]: () => ["openssl", "dgst", "-sha256", ...files],
+      [opensslMany]: () => [
+        "sh",
+        "-c",
+        'n=$1; shift; printf "%s\\n" "$@" | xargs -P "$n" -n 4 openssl dgst -sha256',
+        "sh",
+        String(Math.min(2, availableParallelism())),
+        ...files,
+      ],
+      "openssl, eight files, one after another": () => ["openssl", "dgst", "-sha256", ...files],
       "seed, eight files": (round) => bazelCache("seed", ...files, "--no-workspace", "--cache", cacheOf(`eight-${round}`)),
       "doctor --deep, eight files": () => bazelCache("doctor", "--deep", "--from-json", emptyList(directory), "--cache", eight),
     });
@@ -214,7 +222,10 @@ function report({ single, several, doctor, start, openssl, opensslMany, json, me
   }
   const value = (name: string) => figures.find((f) => f.name === name)!;
   const targets: [string, boolean][] = [
-    ["seeding and deep verification ≥ 0.9 × openssl", [...single, ...several].every((row) => (value(row.name).speed ?? 1) >= 0.9)],
+    [
+      "seeding and deep verification ≥ 0.9 × openssl",
+      [...single, ...several].filter((row) => !row.name.startsWith("openssl")).every((row) => value(row.name).speed! >= 0.9),
+    ],
     ["memory ≤ 150 MB with the large file", single.slice(1).every((row) => value(row.name).peakMB <= 150)],
     ["doctor over 10,000 entries ≤ 1 s", doctor.every((row) => value(row.name).wall <= 1)],
     ["start-up ≤ 150 ms", start.slice(1).every((row) => value(row.name).wall <= 0.15)],
