@@ -417,7 +417,7 @@ both "WORKSPACE http_archive" workspace w_archive
 both "WORKSPACE http_file" workspace w_file
 
 without_marker() { bytes "$1" "$2" && misses "$1" "$2" && state "$1" "${3:-$2}" "marker missing"; }
-fixed() { says mended cache "$1" doctor --fix --ignore '*' && state "$1" "${3:-$2}" hit && hits "$1" "$2"; }
+fixed() { says mended cache "$1" doctor --fix --only "${3:-$2}" && state "$1" "${3:-$2}" hit && hits "$1" "$2"; }
 for name in w_bare w_file_bare; do
   rule=http_archive
   if [ $name = w_file_bare ]; then rule=http_file; fi
