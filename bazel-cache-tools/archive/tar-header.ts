@@ -1,4 +1,5 @@
 // One 512-byte header of a tar, read strictly: an archive comes from anywhere, and two readings of one header are how archives deceive.
+import { printable } from "../../host/cli/terminal.js";
 
 /** Bytes of a header, and what all bodies are padded to. */
 export const BLOCK = 512;
@@ -9,7 +10,7 @@ export class Refusal extends Error {
     readonly entry: string | undefined,
     readonly why: string,
   ) {
-    super(entry === undefined ? why : `${printable(entry)}: ${why}`);
+    super(entry === undefined ? why : `${printableName(entry)}: ${why}`);
   }
 }
 
@@ -91,8 +92,7 @@ function size(field: Buffer, name: string): number {
 }
 
 /** What a hostile name says must not steer a terminal, nor fill it. */
-export function printable(name: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
-  const clean = name.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "?");
+export function printableName(name: string): string {
+  const clean = printable(name);
   return clean.length > 240 ? `${clean.slice(0, 200)}…` : clean;
 }

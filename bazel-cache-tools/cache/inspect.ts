@@ -1,6 +1,7 @@
 // What a file with the wrong digest seems to be: the first thing its owner wants to know.
 import { closeSync, createReadStream, fstatSync, openSync, readSync } from "node:fs";
 import { createGunzip } from "node:zlib";
+import { printable } from "../../host/cli/terminal.js";
 
 const PEEK = 4096;
 
@@ -85,12 +86,6 @@ function titleOf(head: Buffer): string {
 
 function oneLine(head: Buffer): string {
   return printable(head.toString("utf8").replace(/\s+/g, " ").trim()).slice(0, 80);
-}
-
-/** What a hostile file says must not steer a terminal. */
-function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
 }
 
 async function isTruncated(file: string, kind: Kind, tail: Buffer): Promise<boolean> {

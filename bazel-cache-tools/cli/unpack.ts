@@ -4,7 +4,7 @@ import { addAbortSignal, type Readable } from "node:stream";
 import { Failure, usage } from "../../host/cli/failure.js";
 import { interruption } from "../../host/cli/interruption.js";
 import { bytes, paint } from "../../host/cli/terminal.js";
-import { printable, Refusal } from "../archive/tar-header.js";
+import { printableName, Refusal } from "../archive/tar-header.js";
 import { type Unpacked, unpack } from "../archive/unpack.js";
 import { kindOfPath } from "../cache/candidates.js";
 import { reasonOf } from "../cache/hashing.js";
@@ -50,7 +50,7 @@ function report(unpacked: readonly Unpacked[], cache: string, flags: UnpackFlags
   const fresh = unpacked.filter((e) => e.status === "unpacked");
   for (const { digest, size, names, replaced } of fresh)
     console.log(
-      `${paint("green", flags.dryRun ? "would unpack" : "unpacked")} ${names.length > 0 ? printable(names.join(", ")) : `${digest.algorithm} ${digest.hex}`} (${bytes(size)}${replaced ? `, in place of a file with another digest` : ""})`,
+      `${paint("green", flags.dryRun ? "would unpack" : "unpacked")} ${names.length > 0 ? printableName(names.join(", ")) : `${digest.algorithm} ${digest.hex}`} (${bytes(size)}${replaced ? `, in place of a file with another digest` : ""})`,
     );
   const marked = unpacked.filter((e) => e.status === "already there" && e.added.length > 0).length;
   const size = fresh.reduce((sum, e) => sum + e.size, 0);

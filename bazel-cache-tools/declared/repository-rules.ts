@@ -82,8 +82,10 @@ function addMain(found: Declared, rule: string, shape: RuleShape | undefined, na
   const download: Download = { name, kind: shape?.kind ?? "other", urls, marker: shape?.marker ?? "unknown", at };
   const id = stringOf(attributes.canonical_id);
   if (id) download.canonicalId = id;
+  const before = found.problems.length;
   const digest = digestOfAttributes(attributes, shape, found, `${rule} ${name}`, at);
   if (digest) download.digest = digest;
+  else if (found.problems.length > before) download.never = "its checksum is none: Bazel refuses it";
   else download.never = "it declares no sha256 and no integrity: Bazel never reads the cache for it; add the checksum";
   // A rule of somebody's own with URLs but no checksum may do anything.
   if (!shape && !digest) return;

@@ -1,6 +1,6 @@
 // Colours only where a person sees them.
 import { expect, test } from "vitest";
-import { bytes, paint, wantsColor } from "./terminal.js";
+import { bytes, harmless, paint, printable, wantsColor } from "./terminal.js";
 
 test("colours are for terminals, unless somebody said no", () => {
   expect(wantsColor({ isTTY: true }, {})).toBe(true);
@@ -10,6 +10,11 @@ test("colours are for terminals, unless somebody said no", () => {
   expect(wantsColor({}, {})).toBe(false);
   expect(paint("red", "x", false)).toBe("x");
   expect(paint("red", "x", true)).toBe("\u001b[31mx\u001b[0m");
+});
+
+test("text of unknown origin steers no terminal; our colours and lines stay", () => {
+  expect(printable("a\u001b[31mb\nc\u202e")).toBe("a?[31mb?c?");
+  expect(harmless(`${paint("red", "x\u0007", true)}\n\u001b]0;title\u0007\u009b`)).toBe("\u001b[31mx?\u001b[0m\n?]0;title??");
 });
 
 test("sizes are shown in the unit that fits", () => {

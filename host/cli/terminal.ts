@@ -12,10 +12,21 @@ export function paint(style: keyof typeof CODES, text: string, enabled = color.o
   return enabled ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
 }
 
-/** Text of unknown origin must not steer the terminal: control characters become "?". Our own colours and the ends of lines stay. */
-export function harmless(text: string): string {
+/** A word of unknown origin must not steer the terminal: control characters, and those that turn the direction of writing, become "?". */
+export function printable(word: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
-  return text.replace(/\u001b(?!\[\d{1,2}m)|[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f-\u009f]/g, "?");
+  return word.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "?");
+}
+
+/** The same for lines that we have painted: our own colours and the ends of lines stay. */
+export function harmless(lines: string): string {
+  return (
+    lines
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: our colours are such.
+      .split(/(\u001b\[\d{1,2}m|[\n\t])/)
+      .map((part, i) => (i % 2 ? part : printable(part)))
+      .join("")
+  );
 }
 
 /** From now on all that is printed by console is harmless. */
