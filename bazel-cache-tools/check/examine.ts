@@ -102,7 +102,7 @@ function localCandidates({ urls }: Download): Candidate[] {
 function markerReason(download: Download, entry: Entry, version: BazelVersion | undefined): string {
   const why = download.canonicalId
     ? `its canonical_id is "${download.canonicalId}"`
-    : `${version ? `Bazel ${version.text}` : "Bazel 7 and later"} keeps ${download.urls.length > 1 ? "the list of its URLs" : "its URL"} beside the bytes`;
+    : `${version ? `Bazel ${version.text} keeps` : "Bazel 7 and later keep"} ${download.urls.length > 1 ? "the list of its URLs" : "its URL"} beside the bytes`;
   return `the bytes are there, but ${entry.markers.length === 0 ? "without a marker" : `with markers of other URLs (${entry.markers.length})`}: ${why}`;
 }
 
