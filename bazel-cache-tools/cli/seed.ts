@@ -1,5 +1,5 @@
 // bazel-cache seed: files that the user has, put where Bazel looks first.
-import { statSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { Failure, usage } from "../../host/cli/failure.js";
 import { interruption } from "../../host/cli/interruption.js";
 import { bytes, color, paint } from "../../host/cli/terminal.js";
@@ -69,13 +69,10 @@ export async function runSeed(inputs: string[], flags: SeedFlags): Promise<void>
     for (const [i, candidate] of candidates.entries()) {
       signal.throwIfAborted();
       outcomes.push(await seedOne(candidate, hashed[i]!, { wanted, declared, context, flags, signal }));
+      // What was downloaded is in the cache now, or is not wanted.
+      if (candidate.url !== undefined) rmSync(candidate.file, { force: true });
     }
-    if (
-      wanted &&
-      inputs.length > 0 &&
-      !outcomes.some((o) => o.status !== "not stored" && o.status !== "passed over") &&
-      !outcomes.some((o) => o.status === "not stored")
-    )
+    if (wanted && outcomes.every((o) => o.status === "passed over"))
       throw new Failure(`nothing in ${inputs.join(", ")} has ${wanted.algorithm} ${wanted.hex}; ${candidates.length} files were looked at`);
   } catch (error) {
     if (signal.aborted) throw new Failure("interrupted; what was seeded so far is in the cache, run the same again for the rest");

@@ -199,6 +199,14 @@ describe("seed URL", () => {
     expect(partials()).toEqual([]);
   });
 
+  test("without a digest, of something that is no file, is refused, and leaves nothing", async () => {
+    const url = server.serve("/a.tar.gz", whole(Buffer.from("not packed at all\n")));
+    const { code, stderr } = await machine.run(["seed", url], { cwd: machine.home });
+    expect(stderr).toMatch(/it is text, where gzip was promised; with --sha256 it is stored all the same/);
+    expect(code).toBe(1);
+    expect(partials()).toEqual([]);
+  });
+
   test("with other bytes is one line with both digests", async () => {
     const url = server.serve("/a", loginPage());
     const { code, stderr } = await machine.run(["seed", url, "--sha256", SHA256], { cwd: machine.home });
