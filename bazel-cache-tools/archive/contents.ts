@@ -1,7 +1,7 @@
 // What goes into an archive: the entries that a workspace declares, or all that a cache has.
 
 import { Failure } from "../../host/cli/failure.js";
-import { type Digest, keyOf } from "../cache/digest.js";
+import { type Digest, groupByDigest, keyOf } from "../cache/digest.js";
 import { readContents, readEntry } from "../cache/entries.js";
 import { entryDirectory, entryFile } from "../cache/layout.js";
 import { markerNames } from "../cache/markers.js";
@@ -23,8 +23,8 @@ export interface Selection {
 export function selectDeclared(cache: string, downloads: readonly Download[]): Selection {
   const missing: Download[] = [];
   const entries: Packed[] = [];
-  for (const [digest, group] of byDigest(downloads)) {
-    const entry = pack(cache, digest, group);
+  for (const group of byDigest(downloads).values()) {
+    const entry = pack(cache, group[0].digest!, group);
     if (entry) entries.push(entry);
     else missing.push(...group);
   }
@@ -33,7 +33,7 @@ export function selectDeclared(cache: string, downloads: readonly Download[]): S
 
 /** Everything. `downloads`: where names and URLs come from. */
 export function selectAll(cache: string, downloads: readonly Download[]): Packed[] {
-  const declared = new Map([...byDigest(downloads)].map(([digest, group]) => [keyOf(digest), group]));
+  const declared = byDigest(downloads);
   const entries: Packed[] = [];
   const { entries: there, unreadable } = readContents(cache);
   if (unreadable[0]) throw new Failure(`${unreadable[0].reason}; nothing was written`);
@@ -44,17 +44,9 @@ export function selectAll(cache: string, downloads: readonly Download[]): Packed
   return entries.sort(byPath);
 }
 
-function byDigest(downloads: readonly Download[]): Map<Digest, Download[]> {
-  const digests = new Map<string, Digest>();
-  const groups = new Map<Digest, Download[]>();
-  for (const download of downloads) {
-    if (!download.digest || download.never !== undefined) continue;
-    const key = keyOf(download.digest);
-    const digest = digests.get(key) ?? download.digest;
-    digests.set(key, digest);
-    groups.set(digest, [...(groups.get(digest) ?? []), download]);
-  }
-  return groups;
+/** What no cache ever holds is no matter of an archive. */
+function byDigest(downloads: readonly Download[]): Map<string, readonly [Download, ...Download[]]> {
+  return groupByDigest(downloads, ({ digest, never }) => (never === undefined ? digest : undefined));
 }
 
 function pack(cache: string, digest: Digest, declared: readonly Download[]): Packed | undefined {

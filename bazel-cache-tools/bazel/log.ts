@@ -147,12 +147,11 @@ export class LogReader {
 
   /** What the build died of, each once, in the log's order. */
   downloads(): FailedDownload[] {
-    const all = [...this.failed.values()].map((download) => {
+    return [...this.failed.values()].map((download) => {
       if (download.wanted !== undefined) return download;
       const said = download.urls.map((url) => this.warned.get(url)).find((w) => w?.wanted);
       return said?.wanted ? { ...download, wanted: said.wanted, ...(said.actual ? { actual: said.actual } : {}) } : download;
     });
-    return all;
   }
 
   /** URLs that failed while another one of their list did not: the build went on. */

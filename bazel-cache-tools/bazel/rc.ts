@@ -62,8 +62,8 @@ function readInto(found: RcFiles, file: string, places: RcPlaces, chain: readonl
   }
 }
 
-/** One that cannot be read counts for empty here; Bazel says so itself. */
-function textOf(file: string): string {
+/** One of Bazel's own files; one that cannot be read counts for empty here, since Bazel says so itself. */
+export function textOf(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch {

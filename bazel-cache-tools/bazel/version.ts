@@ -1,7 +1,6 @@
 // Which Bazel a workspace is built with: it decides what is looked up in the cache, and how.
-import { readFileSync } from "node:fs";
 import path from "node:path";
-import { type RcOption, rcFlag, rcValues } from "./rc.js";
+import { type RcOption, rcFlag, rcValues, textOf } from "./rc.js";
 
 export interface BazelVersion {
   major: number;
@@ -28,14 +27,6 @@ export function bazelVersion(workspace: string | undefined, env: NodeJS.ProcessE
   const rc = /^\s*USE_BAZEL_VERSION\s*=\s*(\S+)/m.exec(textOf(path.join(workspace, ".bazeliskrc")))?.[1];
   if (rc) return parseVersion(rc, ".bazeliskrc");
   return parseVersion(textOf(path.join(workspace, ".bazelversion")).split("\n", 1)[0]!, ".bazelversion");
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return "";
-  }
 }
 
 export function isAtLeast(version: BazelVersion, major: number, minor = 0): boolean {

@@ -58,8 +58,9 @@ export function whereIsCache(input: WhereInput): Where {
   add("--output-user-root", input.outputUserRoot, undefined, (v) => path.join(path.resolve(cwd, tilde(v, input)), BELOW_ROOT));
 
   const names = ["repository_cache", "experimental_repository_cache"];
-  const option = rcValues(rc.options, names).at(-1);
-  const seen = new Set(rcValues(rc.options, names).map(({ at }) => at));
+  const set = rcValues(rc.options, names);
+  const option = set.at(-1);
+  const seen = new Set(set.map(({ at }) => at));
   for (const { value, at, config } of rcConfigValues(rc.options, names).filter((v) => !seen.has(v.at)))
     notes.push(`${at} sets --repository_cache=${value} for --config=${config} only: say --cache where you build so`);
   const fetching = rcValues(rc.options, names, ["fetch"]).at(-1);
@@ -139,14 +140,11 @@ export function askBazel(workspace: string, program = "bazel"): string {
   const { status, stdout, stderr, error } = spawnSync(program, ["info", "repository_cache"], { cwd: workspace, encoding: "utf8", timeout: 120_000 });
   if (error) throw new Failure(`${program} cannot be asked: ${(error as NodeJS.ErrnoException).code === "ENOENT" ? "it is not on PATH" : error.message}`);
   const answer = stdout.trim();
-  const said =
-    `${stdout}\n${stderr}`
-      .trim()
-      .split("\n")
-      .find((line) => /error|fatal|not /i.test(line)) ??
-    `${stdout}\n${stderr}`.trim().split("\n").at(-1) ??
-    "";
-  if (status !== 0) throw new Failure(`bazel info repository_cache in ${workspace} failed: ${said.trim()}`);
+  if (status !== 0) {
+    const lines = `${stdout}\n${stderr}`.trim().split("\n");
+    const said = lines.find((line) => /error|fatal|not /i.test(line)) ?? lines.at(-1)!;
+    throw new Failure(`bazel info repository_cache in ${workspace} failed: ${said.trim()}`);
+  }
   if (answer === "" || answer === "null")
     throw new Failure(`bazel info repository_cache in ${workspace}: the cache is switched off (--repository_cache= in an rc file)`);
   return answer;

@@ -3,6 +3,7 @@ import { type Dirent, lstatSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { Failure } from "../../host/cli/failure.js";
 import { type Algorithm, type Digest, keyOf } from "./digest.js";
+import { statOf } from "./entries.js";
 import { type HashOptions, hashFiles, reasonOf } from "./hashing.js";
 import type { Source } from "./store.js";
 
@@ -41,14 +42,9 @@ function readChildren(directory: string, first: boolean): Dirent[] {
   }
 }
 
+/** A link to nothing, or in a circle, is none. */
 function isFile(full: string, child: Dirent): boolean {
-  if (child.isFile()) return true;
-  if (!child.isSymbolicLink()) return false;
-  try {
-    return statSync(full).isFile();
-  } catch {
-    return false; // A link to nothing, or a loop.
-  }
+  return child.isFile() || (child.isSymbolicLink() && statOf(full)?.isFile() === true);
 }
 
 /** Throws a Failure that says what is wrong with a path that the user gave. */
@@ -65,15 +61,19 @@ export function kindOfPath(file: string): "file" | "directory" {
   throw new Failure(`${file}: is neither a file nor a directory`);
 }
 
+/** The files that `places` name, and those below the directories that they name, each once. */
+export function filesIn(places: readonly string[]): string[] {
+  return [...new Set(places.flatMap((place) => (kindOfPath(place) === "file" ? [place] : filesBelow(place))))];
+}
+
 /** Those of the files, and of the files below the directories in `places`, that have one of the digests, by their keys. What cannot be read is passed over. */
 export async function findByDigest(places: readonly string[], wanted: readonly Digest[], hashing: HashOptions = {}): Promise<Map<string, Source>> {
   const found = new Map<string, Source>();
   const algorithms = [...new Set(wanted.map((d) => d.algorithm))] as Algorithm[];
   if (algorithms.length === 0) return found;
   const keys = new Set(wanted.map(keyOf));
-  const files = [...new Set(places.flatMap((place) => (kindOfPath(place) === "file" ? [place] : filesBelow(place))))];
   for (const hashed of await hashFiles(
-    files.map((file) => ({ file, algorithms })),
+    filesIn(places).map((file) => ({ file, algorithms })),
     hashing,
   )) {
     if (!hashed.ok) continue;

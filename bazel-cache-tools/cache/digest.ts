@@ -54,6 +54,19 @@ export function sameDigest(a: Digest, b: Digest): boolean {
   return a.algorithm === b.algorithm && a.hex === b.hex;
 }
 
+/** Things of one digest together, under its key and in their order; those without a digest are left out. */
+export function groupByDigest<T>(items: readonly T[], digestOf: (item: T) => Digest | undefined): Map<string, [T, ...T[]]> {
+  const groups = new Map<string, [T, ...T[]]>();
+  for (const item of items) {
+    const digest = digestOf(item);
+    if (!digest) continue;
+    const group = groups.get(keyOf(digest));
+    if (group) group.push(item);
+    else groups.set(keyOf(digest), [item]);
+  }
+  return groups;
+}
+
 /** What a running digest looks like, whoever computes it. */
 export interface Hasher {
   update(data: Uint8Array): unknown;

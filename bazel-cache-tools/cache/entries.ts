@@ -75,8 +75,8 @@ export function childrenOf(directory: string): Dirent[] {
   }
 }
 
-/** Undefined for a link to nothing, or in a circle. */
-function statOf(full: string): Stats | undefined {
+/** Undefined for what is not there: also where the path leads through a file, in a circle, or to what may not be seen. */
+export function statOf(full: string): Stats | undefined {
   try {
     return statSync(full, { throwIfNoEntry: false });
   } catch {

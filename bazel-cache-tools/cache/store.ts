@@ -142,8 +142,7 @@ async function contentOf(target: string, { digest, identity }: Source): Promise<
   if (stat.isDirectory()) throw new Failure(`${target}: there is a directory where the file belongs; move it away`);
   const there = stat.isFile() ? statSync(target, { bigint: true, throwIfNoEntry: false }) : undefined;
   if (there && there.ino === identity.ino && there.dev === identity.dev && there.mtimeNs === identity.mtimeNs) return "right";
-  const hashed = await hashOne(target, [digest.algorithm]);
-  return hashed.ok && hashed.digests[digest.algorithm] === digest.hex ? "right" : "wrong";
+  return (await sourceOf(target, digest)) ? "right" : "wrong";
 }
 
 function makeDirectory(directory: string): string | undefined {

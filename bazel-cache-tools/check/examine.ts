@@ -1,9 +1,8 @@
 // For each declared download: whether Bazel would find it in the cache, and if not, why.
-import { accessSync, constants, statSync } from "node:fs";
 import path from "node:path";
 import type { BazelVersion, CanonicalIds } from "../bazel/version.js";
 import { ALGORITHMS, type Algorithm, type Digest, keyOf } from "../cache/digest.js";
-import { childrenOf, type Entry, readEntry } from "../cache/entries.js";
+import { childrenOf, type Entry, readEntry, statOf } from "../cache/entries.js";
 import { type HashOptions, hashFiles, hashOne } from "../cache/hashing.js";
 import { inspect } from "../cache/inspect.js";
 import { algorithmDirectory, CONTENT_ADDRESSABLE, entryDirectory, FILE } from "../cache/layout.js";
@@ -182,13 +181,8 @@ function elsewhere(digest: Digest, index: Index, { cache, otherCaches }: Examine
   return found;
 }
 
-/** Also where the path leads through a file, in a circle, or to what may not be seen. */
 function isFile(file: string): boolean {
-  try {
-    return statSync(file).isFile();
-  } catch {
-    return false;
-  }
+  return statOf(file)?.isFile() === true;
 }
 
 /** Bazel hashes at every hit, and takes other bytes silently for a miss. */
@@ -247,17 +241,4 @@ function setWrong(finding: Found, state: State, reason: string): void {
   finding.state = state;
   finding.reason = reason;
   delete finding.markers;
-}
-
-/** Why nothing can be read or written there, or undefined. A cache that does not exist yet is a fine one. */
-export function cacheProblem(cache: string): string | undefined {
-  const stat = statSync(cache, { throwIfNoEntry: false });
-  if (!stat) return undefined;
-  if (!stat.isDirectory()) return `${cache} is no directory`;
-  try {
-    accessSync(cache, constants.R_OK | constants.X_OK);
-    return undefined;
-  } catch {
-    return `${cache} cannot be read: no permission`;
-  }
 }

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs"
 import path from "node:path";
 import { Failure } from "../../host/cli/failure.js";
 import { findByDigest } from "../cache/candidates.js";
-import { type Digest, keyOf, sameDigest } from "../cache/digest.js";
+import { type Digest, groupByDigest, keyOf, sameDigest } from "../cache/digest.js";
 import type { HashOptions } from "../cache/hashing.js";
 import { entryDirectory, entryFile, MARKER_PREFIX } from "../cache/layout.js";
 import { addMarkers, placeFile, type Source, sourceOf } from "../cache/store.js";
@@ -27,7 +27,7 @@ export interface Mended {
 /** Mends what the findings say. What is not named in the result is as it was. Throws a Failure where the cache cannot be written. */
 export async function mend(findings: readonly Finding[], input: MendInput): Promise<Mended[]> {
   const mended: Mended[] = [];
-  const groups = byDigest(findings);
+  const groups = groupByDigest(findings, ({ download }) => download.digest);
   const missing = [...groups.values()].filter(([first]) => isMissing(first));
   const found = await findByDigest(
     input.search,
@@ -51,20 +51,8 @@ export async function mend(findings: readonly Finding[], input: MendInput): Prom
   return mended;
 }
 
-type Group = readonly [Finding, ...Finding[]];
-
 /** One digest may be declared many times, with markers of its own each. */
-function byDigest(findings: readonly Finding[]): Map<string, Group> {
-  const groups = new Map<string, [Finding, ...Finding[]]>();
-  for (const finding of findings) {
-    if (!finding.download.digest) continue;
-    const key = keyOf(finding.download.digest);
-    const group = groups.get(key);
-    if (group) group.push(finding);
-    else groups.set(key, [finding]);
-  }
-  return groups;
-}
+type Group = readonly [Finding, ...Finding[]];
 
 function isMissing({ state }: Finding): boolean {
   return state === "miss" || state === "wrong digest" || state === "wrong directory";

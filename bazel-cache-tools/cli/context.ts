@@ -1,12 +1,11 @@
 // What every command needs to know first: which workspace, which Bazel, which cache.
-import { existsSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 import path from "node:path";
 import { Failure, usage } from "../../host/cli/failure.js";
 import { upwards } from "../../host/upwards.js";
 import { type BazelVersion, bazelVersion, type CanonicalIds, canonicalIds, parseVersion } from "../bazel/version.js";
 import { askBazel, type Where, whereIsCache } from "../bazel/where.js";
 import { kindOfPath } from "../cache/candidates.js";
-import { cacheProblem } from "../check/examine.js";
 import { quote } from "./quote.js";
 
 export interface PlaceFlags {
@@ -111,4 +110,17 @@ function findWorkspace(named: string | undefined): { workspace: string | undefin
 
 function rootAbove(directory: string): string | undefined {
   return upwards(directory, (d) => (BOUNDARIES.some((name) => existsSync(path.join(d, name))) ? d : undefined));
+}
+
+/** Why nothing can be read or written there, or undefined. A cache that does not exist yet is a fine one. */
+function cacheProblem(cache: string): string | undefined {
+  const stat = statSync(cache, { throwIfNoEntry: false });
+  if (!stat) return undefined;
+  if (!stat.isDirectory()) return `${cache} is no directory`;
+  try {
+    accessSync(cache, constants.R_OK | constants.X_OK);
+    return undefined;
+  } catch {
+    return `${cache} cannot be read: no permission`;
+  }
 }

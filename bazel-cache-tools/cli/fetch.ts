@@ -4,7 +4,7 @@ import pLimit from "p-limit";
 import { Failure } from "../../host/cli/failure.js";
 import { interruption } from "../../host/cli/interruption.js";
 import { bytes, color, paint } from "../../host/cli/terminal.js";
-import { type Digest, keyOf } from "../cache/digest.js";
+import { type Digest, groupByDigest } from "../cache/digest.js";
 import { partialDirectory } from "../cache/layout.js";
 import { placeFile, sourceOf } from "../cache/store.js";
 import { examine, type State, wouldMiss } from "../check/examine.js";
@@ -76,8 +76,9 @@ export async function runFetch(named: string | undefined, flags: FetchFlags): Pr
     const nearby = findings.flatMap((f) =>
       f.state === "marker missing" || f.state === "wrong directory" ? [f] : f.state === "local" ? [{ ...f, state: "miss" as const }] : [],
     );
-    if (!flags.dryRun) await mend(nearby, { cache: context.cache, search: [] });
-    const now = flags.dryRun ? findings : await examine(chosen, input);
+    const mending = !flags.dryRun && nearby.length > 0;
+    if (mending) await mend(nearby, { cache: context.cache, search: [] });
+    const now = mending ? await examine(chosen, input) : findings;
     // Without --dry-run these are mended by now.
     const needed = (state: State) =>
       wouldMiss(state) && state !== "never cacheable" && !(flags.dryRun && (state === "marker missing" || state === "wrong directory"));
@@ -131,8 +132,7 @@ function settings({ jobs, attempts, limitRate, stallTimeout }: FetchFlags): Part
 /** Fetches each digest once, several at a time, and puts it into the cache with the markers of all that declare it. Resolves early, with what there is, when aborted. */
 export async function fetchMissing(downloads: readonly Download[], context: Pick<Context, "cache">, options: FetchOptions): Promise<Fetched[]> {
   if (downloads.length === 0) return [];
-  const groups = new Map<string, Download[]>();
-  for (const download of downloads) groups.set(keyOf(download.digest!), [...(groups.get(keyOf(download.digest!)) ?? []), download]);
+  const groups = groupByDigest(downloads, ({ digest }) => digest);
   const limit = pLimit(options.jobs ?? JOBS);
   const connections = await openConnections(process.env);
   const total = new Total(options.progress, groups.size);
@@ -145,10 +145,16 @@ export async function fetchMissing(downloads: readonly Download[], context: Pick
   }
 }
 
-async function fetchGroup(group: Download[], cache: string, connections: Connections, total: Total, options: FetchOptions): Promise<Fetched[]> {
+async function fetchGroup(
+  group: readonly [Download, ...Download[]],
+  cache: string,
+  connections: Connections,
+  total: Total,
+  options: FetchOptions,
+): Promise<Fetched[]> {
   const { signal, progress, jobs: _, ...rest } = options;
   if (signal.aborted) return [];
-  const [first] = group as [Download, ...Download[]];
+  const [first] = group;
   const digest = first.digest!;
   const urls = [...new Set(group.flatMap((d) => d.urls))];
   const meter = new Meter(first.name, total, progress);
@@ -205,9 +211,10 @@ export function withDigests({ message, actual }: TransferFailure, declared: Dige
   return actual && declared && !message.includes(actual.hex) ? `${message} (${actual.algorithm} ${actual.hex}, declared ${declared.hex})` : message;
 }
 
-/** The bar over all files: in files, since nobody knows their bytes before they answer. */
+/** The bar over all files; its bytes are those that were announced so far. */
 class Total {
   private done = 0;
+  private expected = 0;
   private readonly bar;
 
   constructor(
@@ -222,8 +229,6 @@ class Total {
     this.expected += more;
     this.bar.total(this.expected);
   }
-
-  private expected = 0;
 
   received(more: number): void {
     this.bar.add(more);

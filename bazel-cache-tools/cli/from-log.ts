@@ -7,7 +7,7 @@ import { Failure, usage } from "../../host/cli/failure.js";
 import { interruption } from "../../host/cli/interruption.js";
 import { paint } from "../../host/cli/terminal.js";
 import { describeCause, type FailedDownload, LONGEST_LINE, LogReader } from "../bazel/log.js";
-import { filesBelow, kindOfPath } from "../cache/candidates.js";
+import { filesIn, kindOfPath } from "../cache/candidates.js";
 import { type Digest, formatIntegrity, keyOf } from "../cache/digest.js";
 import { hashOne, reasonOf } from "../cache/hashing.js";
 import { examine, type State, wouldMiss } from "../check/examine.js";
@@ -75,7 +75,11 @@ export async function runFromLog(log: string | undefined, flags: FromLogFlags): 
     });
     const said = new Set(rows.map((row) => row.download.digest && keyOf(row.download.digest)));
     const others = declared.filter((d) => d.digest && !said.has(keyOf(d.digest)));
-    for (const row of rows) if (wouldMiss(row.state)) row.refused = await nearMisses(row.download, places, flags.file ?? [], failed.length);
+    const left = rows.filter((row) => wouldMiss(row.state));
+    // A file that was named can only be meant for the one download that failed.
+    const meant = failed.length === 1 ? (flags.file ?? []) : [];
+    const candidates = left.length > 0 ? filesIn(places) : [];
+    for (const row of left) row.refused = await nearMisses(row.download, candidates, meant);
     missingBesides = (await examine(others, { ...input, hashing: { signal } })).filter((f) => wouldMiss(f.state)).length;
   } catch (error) {
     if (signal.aborted) throw new Failure("interrupted; nothing is half done");
@@ -192,14 +196,12 @@ function isNamed({ name, kind }: Download, repository: string): boolean {
   return repository === declared || parts.at(parts.at(-1) === "" ? -2 : -1) === declared;
 }
 
-/** Files under the download's own name, or given for it: what they are instead. */
-async function nearMisses(download: Download, places: readonly string[], given: readonly string[], failures: number): Promise<string[]> {
+/** Files under the download's own name, or meant for it: what they are instead. */
+async function nearMisses(download: Download, candidates: readonly string[], meant: readonly string[]): Promise<string[]> {
   if (!download.digest) return [];
-  const candidates = places.flatMap((place) => (kindOfPath(place) === "file" ? [place] : filesBelow(place)));
-  // A file that was named can only be meant for the one download that failed.
-  const meant = candidates.filter((file) => isNameOf(file, download) || (failures === 1 && given.includes(file)));
+  const near = candidates.filter((file) => isNameOf(file, download) || meant.includes(file));
   const lines: string[] = [];
-  for (const file of meant.slice(0, 3)) {
+  for (const file of near.slice(0, 3)) {
     const hashed = await hashOne(file, [download.digest.algorithm]);
     lines.push(hashed.ok ? await explainMismatch(file, hashed, download.digest, download.urls[0]) : `${file}: ${hashed.reason}`);
   }

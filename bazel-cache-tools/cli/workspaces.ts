@@ -11,7 +11,7 @@ export async function declaredOfAll(context: Context, named: readonly string[], 
   for (const workspace of named) {
     const { downloads, problems } = await declaredDownloads({ ...openContext(flags, workspace), cache: context.cache }, flags);
     all.downloads.push(...downloads);
-    all.problems.push(...problems.map(({ at, message }) => ({ at: named.length > 1 ? `${workspace}: ${at}` : at, message })));
+    all.problems.push(...problems.map((problem) => ({ ...problem, at: named.length > 1 ? `${workspace}: ${problem.at}` : problem.at })));
   }
   return { downloads: withoutRepeats(all.downloads), problems: all.problems };
 }

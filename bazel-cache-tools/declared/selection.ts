@@ -16,8 +16,6 @@ export interface Selected {
 export interface Selection {
   modules: Selected[];
   problems: Problem[];
-  /** URLs of the registry files that were read. */
-  files: string[];
 }
 
 export interface SelectionInput {
@@ -42,7 +40,6 @@ const MOST_MODULES = 20_000;
 export async function selectModules(input: SelectionInput): Promise<Selection> {
   const { root } = input;
   const problems: Problem[] = [];
-  const files: string[] = [];
   const overrides = new Map(root.overrides.map((o) => [o.name, o]));
   const graph = new Map<string, { module: Selected; deps: Wanted[] }>();
   const key = ({ name, version }: { name: string; version: string }) => `${name}@${version}`;
@@ -56,7 +53,7 @@ export async function selectModules(input: SelectionInput): Promise<Selection> {
   let round: Wanted[] = root.deps.map(settle);
   while (round.length > 0 && graph.size < MOST_MODULES) {
     const fresh = new Map(round.filter((w) => w.name !== root.name && !graph.has(key(w))).map((w) => [key(w), w]));
-    const read = await Promise.all([...fresh.values()].map((wanted) => readModule(wanted, overrides, input, problems, files)));
+    const read = await Promise.all([...fresh.values()].map((wanted) => readModule(wanted, overrides, input, problems)));
     round = [];
     for (const node of read) {
       const deps = (node.file?.deps ?? []).filter((d) => !d.dev).map(settle);
@@ -65,7 +62,7 @@ export async function selectModules(input: SelectionInput): Promise<Selection> {
     }
   }
   const several = new Set(root.overrides.filter((o) => o.kind === "multiple").map((o) => o.name));
-  return { modules: reachable(root, graph, several, settle), problems, files };
+  return { modules: reachable(root, graph, several, settle), problems };
 }
 
 async function readModule(
@@ -73,7 +70,6 @@ async function readModule(
   overrides: ReadonlyMap<string, ModuleFile["overrides"][number]>,
   { registries, reader, parse, readLocal }: SelectionInput,
   problems: Problem[],
-  files: string[],
 ): Promise<{ module: Selected; file?: ModuleFile }> {
   const override = overrides.get(wanted.name);
   if (override?.kind === "local") {
@@ -98,7 +94,6 @@ async function readModule(
       problems.push({ at: wanted.at, message: `${wanted.name}@${wanted.version}: ${url}: ${answer.unavailable}` });
       return { module: { ...wanted, registry: "" } };
     }
-    files.push(url);
     const file = parse(Buffer.from(answer.bytes).toString("utf8"), url);
     problems.push(...file.problems);
     return { module: { ...wanted, registry }, file };

@@ -1,6 +1,6 @@
 // Which entry a URL stands for: by the markers in the cache, and by what workspaces declare.
 import { statSync } from "node:fs";
-import { ALGORITHMS, type Algorithm, type Digest, keyOf } from "../cache/digest.js";
+import { ALGORITHMS, type Algorithm, type Digest, groupByDigest, keyOf } from "../cache/digest.js";
 import { type Entry, readContents } from "../cache/entries.js";
 import { algorithmDirectory } from "../cache/layout.js";
 import { markerName } from "../cache/markers.js";
@@ -32,7 +32,7 @@ export interface Catalogue {
 /** `now`: ms, for tests. Throws the file system's errors for a cache that cannot be listed. */
 export function openCatalogue(cache: string, downloads: readonly Download[], now: () => number = Date.now): Catalogue {
   const declared = indexDeclared(downloads);
-  const known = groupByDigest(downloads);
+  const known = groupByDigest(downloads, ({ digest }) => digest);
   let index = readIndex(cache, now());
 
   const refresh = () => {
@@ -121,12 +121,6 @@ function indexDeclared(downloads: readonly Download[]): Map<string, Digest[]> {
     }
   }
   return index;
-}
-
-function groupByDigest(downloads: readonly Download[]): Map<string, Download[]> {
-  const groups = new Map<string, Download[]>();
-  for (const download of downloads) if (download.digest) groups.set(keyOf(download.digest), [...(groups.get(keyOf(download.digest)) ?? []), download]);
-  return groups;
 }
 
 function compare(a: string, b: string): number {
