@@ -86,7 +86,6 @@ describe("without a digest", () => {
     ["truncated", truncated(file, 100_000)],
     ["truncated in chunks", truncatedChunks(file, 100_000)],
     ["reset", reset(file, 100_000)],
-    ["reset without a length", reset(file, 100_000, false)],
     ["stalled", stalled(file, 100_000)],
   ])("%s bytes are never taken for the file", async (name, behaviour) => {
     const url = bench.server.serve("/a", inTurn(behaviour, whole(file)));

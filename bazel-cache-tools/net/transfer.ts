@@ -60,7 +60,7 @@ export type TransferResult =
 const DEFAULTS = { attempts: 5, stallTimeout: 30_000, connectTimeout: 15_000, backoff: { first: 500, most: 30_000 } };
 
 /**
- * Downloads a file. Without a digest its SHA-256 is computed and given, and only the order of HTTP vouches for the bytes.
+ * Downloads a file. Without a digest its SHA-256 is computed and given, and only the order of HTTP vouches for the bytes: of a body that has neither length nor chunks, no more than the end of its connection.
  * @returns the verified file, or a failure for each URL; nothing about a network, a server or a disk is thrown.
  * @example
  * const result = await transfer({ name: "v8", urls: ["https://example.org/v8.tar.gz"], digest }, { directory: "/cache/partial", signal });
